@@ -1,0 +1,28 @@
+"""The protocols at the seams: what a real part and its fake in the tests both offer."""
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+"""Shape (n, dimensions), rows of unit length."""
+
+TextKind = Literal["query", "passage"]
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors of one embedding space.
+
+    `space` is the space's fingerprint: model, revision, attention, pooling, prompt, adapter
+    or head, tokenizer. Vectors of two spaces are never compared.
+    """
+
+    name: str
+    space: str
+    dimensions: int
+
+    def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
+        """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""
+        ...
