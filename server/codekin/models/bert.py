@@ -1,0 +1,157 @@
+"""A small BERT encoder's forward pass, on plain tensors read from a safetensors file.
+
+Does what transformers' BertModel does in evaluation (absolute positions, gelu, post-norm),
+without importing it: the daemon with the bundled encoder stays small and starts fast.
+Knows nothing of tokens' meaning, of text, or of where the file comes from.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from codekin.errors import CheckpointError
+from codekin.models.kernels import PLAIN, Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """Weight (out, in) and bias (out,) of a linear layer; or both (d,) of a layer norm."""
+
+    weight: Tensor
+    bias: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One transformer block; `attention_in` is query, key and value stacked."""
+
+    attention_in: Affine
+    attention_out: Affine
+    attention_norm: Affine
+    feed_in: Affine
+    feed_out: Affine
+    feed_norm: Affine
+
+
+@dataclass(frozen=True, slots=True)
+class Bert:
+    """The weights of an encoder, ready to run with one kernel."""
+
+    words: Tensor
+    positions: Tensor
+    norm: Affine
+    layers: tuple[Layer, ...]
+    heads: int
+    epsilon: float
+    kernel: Kernel = PLAIN
+
+    @property
+    def dimensions(self) -> int:
+        """The width of the vectors."""
+        return self.words.shape[1]
+
+    @property
+    def longest(self) -> int:
+        """The most tokens a text may have."""
+        return self.positions.shape[0]
+
+    @torch.inference_mode()
+    def embed(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """Unit vectors (n, dimensions) in float32: the masked mean of the last hidden states."""
+        lengths = torch.tensor([len(ids) for ids in sequences])
+        longest = int(lengths.max())
+        ids = torch.zeros(len(sequences), longest, dtype=torch.long)
+        for row, sequence in enumerate(sequences):
+            ids[row, : len(sequence)] = torch.tensor(sequence)
+        mask = torch.arange(longest)[None, :] < lengths[:, None]
+        hidden = self._forward(ids, None if bool(mask.all()) else mask)
+        summed = torch.einsum("nlh,nl->nh", hidden.float(), mask.float())
+        return functional.normalize(summed / lengths[:, None], dim=1)
+
+    def _forward(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+        """Hidden states (n, length, width) of ids (n, length); mask is True where a token stands."""
+        count, length = ids.shape
+        embedded = self.words[ids] + self.positions[:length]
+        rows = self._normed(embedded.view(count * length, -1), self.norm)
+        bias = None
+        if mask is not None:
+            bias = torch.zeros(count, 1, 1, length, dtype=rows.dtype)
+            bias.masked_fill_(~mask[:, None, None, :], float("-inf"))
+            bias = bias.expand(count, 1, length, length)
+        for layer in self.layers:
+            rows = self._block(layer, rows, (count, length), bias)
+        return rows.view(count, length, -1)
+
+    def _block(self, layer: Layer, rows: Tensor, shape: tuple[int, int], bias: Tensor | None) -> Tensor:
+        linear = self.kernel.linear
+        packed = linear(rows, layer.attention_in.weight, layer.attention_in.bias)
+        query, key, value = packed.view(*shape, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        mixed = mixed.transpose(1, 2).reshape(rows.shape)
+        mixed = linear(mixed, layer.attention_out.weight, layer.attention_out.bias)
+        rows = self._normed(rows + mixed, layer.attention_norm)
+        wide = linear(rows, layer.feed_in.weight, layer.feed_in.bias, "gelu")
+        return self._normed(rows + linear(wide, layer.feed_out.weight, layer.feed_out.bias), layer.feed_norm)
+
+    def _normed(self, rows: Tensor, norm: Affine) -> Tensor:
+        return functional.layer_norm(rows, rows.shape[-1:], norm.weight, norm.bias, self.epsilon)
+
+
+def build_bert(tensors: Mapping[str, Tensor], config: Mapping[str, Any], kernel: Kernel = PLAIN) -> Bert:
+    """An encoder from named tensors and a `config.json` of model type bert.
+
+    Raises CheckpointError where a tensor is missing or has a shape the config does not say.
+    """
+    if config.get("model_type", "bert") != "bert" or config.get("hidden_act", "gelu") != "gelu":
+        raise CheckpointError("The encoder's config.json is not a BERT with gelu; use a checkpoint of that kind.")
+    read = _Reader(tensors, kernel.dtype)
+    width, inner = int(config["hidden_size"]), int(config["intermediate_size"])
+    words = read.tensor("embeddings.word_embeddings.weight", (int(config["vocab_size"]), width))
+    kinds = read.tensor("embeddings.token_type_embeddings.weight", (int(config.get("type_vocab_size", 2)), width))
+    places = read.tensor("embeddings.position_embeddings.weight", (int(config["max_position_embeddings"]), width))
+    return Bert(
+        words=words,
+        # All tokens are of the first kind, so its embedding is added to the positions once.
+        positions=(places.float() + kinds[0].float()).to(kernel.dtype),
+        norm=read.norm("embeddings.LayerNorm", width),
+        layers=tuple(read.layer(number, width, inner) for number in range(int(config["num_hidden_layers"]))),
+        heads=int(config["num_attention_heads"]),
+        epsilon=float(config.get("layer_norm_eps", 1e-12)),
+        kernel=kernel,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    tensors: Mapping[str, Tensor]
+    dtype: torch.dtype
+
+    def tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        found = self.tensors.get(name, self.tensors.get(f"bert.{name}"))
+        if found is None:
+            raise CheckpointError(f"The encoder's weights lack {name}; fetch the checkpoint again.")
+        if tuple(found.shape) != shape:
+            raise CheckpointError(f"{name} has shape {tuple(found.shape)}, the config says {shape}; fetch it again.")
+        return found.to(self.dtype)
+
+    def affine(self, name: str, out: int, width: int) -> Affine:
+        return Affine(self.tensor(f"{name}.weight", (out, width)), self.tensor(f"{name}.bias", (out,)))
+
+    def norm(self, name: str, width: int) -> Affine:
+        return Affine(self.tensor(f"{name}.weight", (width,)), self.tensor(f"{name}.bias", (width,)))
+
+    def layer(self, number: int, width: int, inner: int) -> Layer:
+        at = f"encoder.layer.{number}"
+        parts = [self.affine(f"{at}.attention.self.{part}", width, width) for part in ("query", "key", "value")]
+        return Layer(
+            attention_in=Affine(torch.cat([p.weight for p in parts]), torch.cat([p.bias for p in parts])),
+            attention_out=self.affine(f"{at}.attention.output.dense", width, width),
+            attention_norm=self.norm(f"{at}.attention.output.LayerNorm", width),
+            feed_in=self.affine(f"{at}.intermediate.dense", inner, width),
+            feed_out=self.affine(f"{at}.output.dense", width, inner),
+            feed_norm=self.norm(f"{at}.output.LayerNorm", width),
+        )

@@ -1,0 +1,158 @@
+"""Embedders that run here: text to token ids, ids to batches, batches to unit vectors.
+
+`LocalEmbedder` joins a tokenizer function with a forward function, whatever the model;
+`load_bundled` builds the one that ships with the package. Knows nothing of queues,
+threads or HTTP; a caller that wants to pause between batches iterates over `steps`.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from codekin.errors import CheckpointError
+from codekin.models.batching import TOKEN_BUDGET, plan_batches
+from codekin.models.bert import build_bert
+from codekin.models.kernels import PLAIN, Kernel, fastest_kernel
+from codekin.models.preparation import prepare
+from codekin.models.weights import file_digest, read_json, read_tensors
+from codekin.seams import TextKind, Vectors
+
+BUNDLED = Path(__file__).with_name("codekin_embed")
+
+PREPARATION_SAMPLE = "  def handleCall2(:get_HTTPState!, x_y) do\n\t# doc \"é\"\n  end\n" + "std::vector<int> aB_c; " * 400
+
+Step = tuple[list[int], Vectors]
+"""Positions in the input, and their vectors in the same order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Token ids of texts, special tokens included, and how many texts had to be cut to fit."""
+
+    ids: list[list[int]]
+    cut: int = 0
+
+
+@dataclass(slots=True)
+class LocalEmbedder:
+    """An Embedder out of a tokenizer and a forward function.
+
+    `forward` takes id sequences and the kind of text and gives unit vectors (n, dimensions).
+    `head` is an optional matrix (dimensions, dimensions): v becomes normalise(head @ v).
+    `cut` counts the texts that were longer than the model reads since it was loaded.
+    """
+
+    name: str
+    space: str
+    dimensions: int
+    tokenize: Callable[[Sequence[str], TextKind], Tokens]
+    forward: Callable[[list[list[int]], TextKind], Tensor]
+    budget: int = TOKEN_BUDGET
+    head: NDArray[np.float32] | None = None
+    longest: int = 512
+    cut: int = field(default=0, compare=False)
+
+    def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
+        """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""
+        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
+        for positions, found in self.steps(texts, kind):
+            vectors[positions] = found
+        return vectors
+
+    def steps(self, texts: Sequence[str], kind: TextKind = "passage") -> Iterator[Step]:
+        """The same, one batch at a time: between two steps the caller may do something else."""
+        tokens = self.tokenize(texts, kind)
+        self.cut += tokens.cut
+        for positions in plan_batches([len(ids) for ids in tokens.ids], self.budget):
+            vectors = self.forward([tokens.ids[at] for at in positions], kind)
+            yield positions, self._finished(vectors)
+
+    def _finished(self, vectors: Tensor) -> Vectors:
+        found: Vectors = vectors.float().cpu().numpy()
+        if self.head is not None:
+            found = found @ self.head.T
+            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12)
+        return found
+
+
+def load_bundled(folder: Path = BUNDLED, kernel_cache: Path | None = None, kernel: Kernel | None = None) -> LocalEmbedder:
+    """The encoder in `folder` (config.json, tokenizer.json, model.safetensors).
+
+    Raises CheckpointError where a file is missing, damaged or foreign to the others.
+    """
+    config = read_json(folder / "config.json")
+    weights = folder / "model.safetensors"
+    bert = build_bert(read_tensors(weights), config, kernel or fastest_kernel(kernel_cache))
+    longest = min(int(config.get("max_tokens", bert.longest)), bert.longest)
+    tokenizer = read_tokenizer(folder / "tokenizer.json", vocabulary=bert.words.shape[0])
+    return LocalEmbedder(
+        name="codekin_embed",
+        space=_bundled_space(folder, longest),
+        dimensions=bert.dimensions,
+        tokenize=_bert_tokenize(tokenizer, longest),
+        forward=lambda ids, kind: bert.embed(ids),  # noqa: ARG005 - this encoder treats queries and passages alike
+        longest=longest,
+    )
+
+
+def _bundled_space(folder: Path, longest: int) -> str:
+    """What the vectors depend on: weights, tokenizer, length, and how text is prepared, seen on a sample."""
+    digests = [file_digest(folder / name) for name in ("model.safetensors", "tokenizer.json")]
+    return fingerprint("codekin_embed", *digests, longest, prepare(PREPARATION_SAMPLE))
+
+
+def with_head(embedder: LocalEmbedder, head: NDArray[np.float32], digest: str) -> LocalEmbedder:
+    """The same embedder in the space that a trained head opens."""
+    expected = (embedder.dimensions, embedder.dimensions)
+    if head.shape != expected or not np.isfinite(head).all():
+        raise CheckpointError(f"The head has shape {head.shape}; {embedder.name} needs a finite one of {expected}.")
+    return replace(embedder, head=head.astype(np.float32), space=fingerprint(embedder.space, "head", digest))
+
+
+def fingerprint(*parts: Any) -> str:
+    """A short name for an embedding space, different as soon as one part differs."""
+    return f"{str(parts[0]).split('-')[0]}-{sha256(chr(0).join(map(str, parts)).encode()).hexdigest()[:16]}"
+
+
+def read_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
+    """A tokenizer without padding or truncation, whose ids are all below `vocabulary`."""
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the tokenizers library raises bare Exception
+        raise CheckpointError(f"{path} is not a tokenizer ({error}); fetch the model again.") from error
+    if tokenizer.get_vocab_size() > vocabulary:
+        raise CheckpointError(
+            f"{path} has {tokenizer.get_vocab_size()} tokens, the weights {vocabulary}; they belong to two models."
+        )
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    # Text that spells a special token stays text.
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def _bert_tokenize(tokenizer: Tokenizer, longest: int) -> Callable[[Sequence[str], TextKind], Tokens]:
+    """Prepared text to ids, cut to `longest` with the closing token kept."""
+
+    def tokenize(texts: Sequence[str], kind: TextKind) -> Tokens:  # noqa: ARG001
+        prepared = [prepare(clean(text)) for text in texts]
+        found = [encoding.ids for encoding in tokenizer.encode_batch_fast(prepared)]
+        kept = [ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]] for ids in found]
+        return Tokens(kept, cut=sum(len(ids) > longest for ids in found))
+
+    return tokenize
+
+
+def clean(text: str) -> str:
+    """The text without lone surrogates, which no tokenizer accepts."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+__all__ = ["BUNDLED", "PLAIN", "LocalEmbedder", "Step", "Tokens", "fingerprint", "load_bundled", "with_head"]

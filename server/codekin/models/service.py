@@ -1,0 +1,139 @@
+"""The embedding service: one loaded embedder, shared by all who ask, queries first.
+
+Loads the embedder in its own thread, so that the caller starts at once and answers without
+vectors until `ready`. A reload is a swap of one reference: jobs that run finish on the old
+model. Knows nothing of HTTP, files or fragments.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from codekin.errors import CodekinError, ModelError
+from codekin.models.embedders import Step
+from codekin.models.lanes import Lanes, Priority
+from codekin.seams import Embedder, TextKind, Vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Vectors (n, dimensions) and the space they belong to."""
+
+    vectors: Vectors
+    space: str
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingState:
+    """What the service can say about itself: `phase` is loading, ready or failed."""
+
+    phase: str
+    name: str = ""
+    space: str = ""
+    dimensions: int = 0
+    cut: int = 0
+    problem: str = ""
+
+
+@runtime_checkable
+class SteppingEmbedder(Protocol):
+    """An embedder that can be paused between two batches."""
+
+    def steps(self, texts: Sequence[str], kind: TextKind = "passage") -> Iterator[Step]:
+        """Positions and their vectors, a batch at a time."""
+        ...
+
+
+class EmbeddingService:
+    """Embeds for many callers at once; `load` builds the embedder and may take long."""
+
+    def __init__(self, load: Callable[[], Embedder]) -> None:
+        self._embedder: Embedder | None = None
+        self._problem = ""
+        self._lanes = Lanes()
+        self._loading: Future[Embedder] = self._lanes.submit(lambda: iter([self._load(load)]))
+
+    @property
+    def ready(self) -> bool:
+        """Whether vectors can be had without waiting for a load."""
+        return self._embedder is not None
+
+    def state(self) -> EmbeddingState:
+        """Where the service stands, for a status line."""
+        embedder = self._embedder
+        if embedder is None:
+            return EmbeddingState("failed" if self._problem else "loading", problem=self._problem)
+        cut = int(getattr(embedder, "cut", 0))
+        return EmbeddingState("ready", embedder.name, embedder.space, embedder.dimensions, cut, self._problem)
+
+    def embedder(self, timeout: float | None = None) -> Embedder:
+        """The loaded embedder; waits for the load. Raises what the load raised, or ModelError."""
+        if self._embedder is None:
+            try:
+                self._loading.result(timeout)
+            except TimeoutError as error:
+                raise ModelError("The embedding model is still loading; ask again in a moment.") from error
+        if self._embedder is None:
+            raise ModelError(self._problem or "No embedding model is loaded; see `codekin doctor`.")
+        return self._embedder
+
+    def submit(
+        self,
+        texts: Sequence[str],
+        kind: TextKind = "passage",
+        priority: Priority = "query",
+        cancelled: threading.Event | None = None,
+    ) -> Future[Embedded]:
+        """Embed soon, in a worker thread; the future holds the vectors and their space."""
+        wanted = list(texts)
+        return self._lanes.submit(lambda: _embedding_steps(self.embedder(), wanted, kind), priority, cancelled)
+
+    def embed_batch(self, texts: Sequence[str], kind: TextKind = "passage", priority: Priority = "query") -> Vectors:
+        """Vectors of shape (len(texts), dimensions); blocks until they are there."""
+        return self.submit(texts, kind, priority).result().vectors
+
+    def embed(self, text: str, kind: TextKind = "query") -> Vectors:
+        """The vector of one text, shape (dimensions,)."""
+        vector: Vectors = self.embed_batch([text], kind)[0]
+        return vector
+
+    def similarity(self, first: str, second: str) -> float:
+        """Cosine of two texts' vectors, between -1 and 1."""
+        vectors = self.embed_batch([first, second])
+        return float(vectors[0] @ vectors[1])
+
+    def reload(self, load: Callable[[], Embedder]) -> Future[Embedder]:
+        """Load another embedder behind the jobs at hand and swap it in; keep the old one on failure."""
+        return self._lanes.submit(lambda: iter([self._load(load)]), "index" if self.ready else "query")
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self._lanes.close()
+
+    def _load(self, load: Callable[[], Embedder]) -> Embedder:
+        try:
+            embedder = load()
+        except CodekinError as error:
+            self._problem = str(error)
+            raise
+        self._problem, self._embedder = "", embedder
+        return embedder
+
+
+def _embedding_steps(embedder: Embedder, texts: list[str], kind: TextKind) -> Iterator[Embedded]:
+    """Yields after each batch; the last one yielded holds all vectors."""
+    vectors = np.empty((len(texts), embedder.dimensions), dtype=np.float32)
+    done = Embedded(vectors, embedder.space)
+    if not texts:
+        yield done
+    elif isinstance(embedder, SteppingEmbedder):
+        for positions, found in embedder.steps(texts, kind):
+            vectors[positions] = found
+            yield done
+    else:
+        vectors[:] = embedder.embed(texts, kind)
+        yield done
