@@ -7,6 +7,7 @@ CodekinError
 │   └── CheckpointError a checkpoint is corrupt, foreign or not finite
 ├── StoreError          an index file cannot be used and could not be repaired
 ├── DaemonError         the daemon cannot be started, reached or understood
+├── WireError           a server cannot be reached, or answers with a failure
 ├── LearningError       a learning run cannot start or was refused
 └── Cancelled           the request was withdrawn; never shown to a user
 """
@@ -38,6 +39,18 @@ class StoreError(CodekinError):
 
 class DaemonError(CodekinError):
     """The daemon cannot be started, reached or understood."""
+
+
+class WireError(CodekinError):
+    """A server cannot be reached, or answers with a failure.
+
+    `status` is its HTTP status, 0 where no answer came; `kind` the error's name if it gave one.
+    """
+
+    def __init__(self, message: str, status: int = 0, kind: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.kind = kind
 
 
 class LearningError(CodekinError):

@@ -74,8 +74,8 @@ def _converted(kind: Any, value: Any, low: float | None, high: float | None) -> 
 
 
 def _exactly(kind: type, value: Any) -> Any:
-    if not isinstance(value, kind):  # noqa: TRY004 - the caller tells no types apart
-        raise ValueError(f"must be {'true or false' if kind is bool else 'a text'}, not {_shown(value)}")
+    if not isinstance(value, kind):
+        raise ValueError(f"must be {'true or false' if kind is bool else 'a text'}, not {_shown(value)}")  # noqa: TRY004
     return value
 
 

@@ -97,7 +97,7 @@ class ModelSettings:
     dir: Path | None = setting(None, Trust.USER)  # noqa: RUF009 - a field, not a value
     offline: bool = setting(True, Trust.USER)
     remote: RemoteSettings | None = setting(None, Trust.USER)  # noqa: RUF009
-    catalogue: Mapping[str, Mapping[str, Any]] = setting(dict, Trust.USER)  # noqa: RUF009
+    catalogue: Mapping[str, Mapping[str, Any]] = setting(dict, Trust.USER)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,10 @@
+"""JSON over HTTP to a Unix socket or a URL: the only room that knows httpx.
+
+Knows retries, timeouts and streamed lines; nothing of what is said.
+"""
+
+from codekin.wire.asynchronous import AsyncJsonClient
+from codekin.wire.endpoint import Endpoint, endpoint
+from codekin.wire.synchronous import JsonClient
+
+__all__ = ["AsyncJsonClient", "Endpoint", "JsonClient", "endpoint"]
