@@ -1,0 +1,9 @@
+"""Cuts source text into named fragments and reads their shape; the only room that knows tree-sitter.
+
+It knows texts and paths, never files: nothing is read from disk but the query files beside it.
+"""
+
+from codekin.syntax.cutting import fragment_at, fragments
+from codekin.syntax.languages import LANGUAGES, Language, language_of
+
+__all__ = ["LANGUAGES", "Language", "fragment_at", "fragments", "language_of"]

@@ -1,0 +1,124 @@
+"""The table of languages: one row each, beside one query file in `queries/`.
+
+A row knows names, extensions, comments, words and the grammar. It does not know how
+fragments are cut; that is the same for every language (`cutting`), but for the reading of
+definition names, which a row may replace.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module, resources
+from pathlib import PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import tree_sitter
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """One row: everything about a language that is not in its query file.
+
+    `grammar` is a package with a `language()` function; `separator` joins qualified names;
+    `containers` are the kinds whose fragment is an outline of what they hold.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    grammar: str
+    separator: str
+    line_comment: str
+    block_comments: tuple[tuple[str, str], ...]
+    containers: frozenset[str]
+    keywords: frozenset[str]
+    headers: tuple[str, ...] = field(default=())
+
+
+_ELIXIR_WORDS = """after and catch cond case def defdelegate defexception defguard defguardp defimpl defmacro defmacrop
+defmodule defoverridable defp defprotocol defstruct do else end false fn for if import in nil not or quote raise receive
+alias require rescue super throw true try unless unquote unquote_splicing use when with"""
+_C_WORDS = """auto bool break case char const continue default do double else enum extern false float for goto if inline
+int long NULL register return short signed sizeof static struct switch true typedef union unsigned void volatile while"""
+_CPP_WORDS = """alignas alignof and bitand bitor catch class co_await co_return co_yield compl concept const_cast
+consteval constexpr constinit decltype delete dynamic_cast explicit export final friend mutable namespace new noexcept
+not nullptr operator or override private protected public reinterpret_cast requires static_assert static_cast template
+this thread_local throw try typeid typename using virtual wchar_t xor"""
+_PYTHON_WORDS = """False None True and as assert async await break class continue def del elif else except finally for
+from global if import in is lambda match nonlocal not or pass raise return try while with yield"""
+
+_ROWS = (
+    Language(
+        name="elixir",
+        extensions=(".ex", ".exs"),
+        grammar="tree_sitter_elixir",
+        separator=".",
+        line_comment="#",
+        block_comments=(),
+        containers=frozenset({"module", "protocol", "implementation", "describe"}),
+        keywords=frozenset(_ELIXIR_WORDS.split()),
+    ),
+    Language(
+        name="cpp",
+        extensions=(".cpp", ".cc", ".cxx", ".c++", ".h", ".hpp", ".hh", ".hxx", ".ipp", ".inl", ".cu", ".cuh"),
+        grammar="tree_sitter_cpp",
+        separator="::",
+        line_comment="//",
+        block_comments=(("/*", "*/"),),
+        containers=frozenset({"namespace", "class", "struct"}),
+        keywords=frozenset(_C_WORDS.split() + _CPP_WORDS.split()),
+    ),
+    Language(
+        name="c",
+        extensions=(".c", ".h"),
+        grammar="tree_sitter_c",
+        separator="::",
+        line_comment="//",
+        block_comments=(("/*", "*/"),),
+        containers=frozenset({"struct"}),
+        keywords=frozenset(_C_WORDS.split()),
+    ),
+    Language(
+        name="python",
+        extensions=(".py", ".pyi"),
+        grammar="tree_sitter_python",
+        separator=".",
+        line_comment="#",
+        block_comments=(),
+        containers=frozenset({"class"}),
+        keywords=frozenset(_PYTHON_WORDS.split()),
+    ),
+)
+
+LANGUAGES: Mapping[str, Language] = MappingProxyType({row.name: row for row in _ROWS})
+
+_BY_EXTENSION = {extension: row.name for row in reversed(_ROWS) for extension in row.extensions}
+
+
+def language_of(path: str, text: str) -> str | None:
+    """The language of a file by its name, and for `.h` by its content; None when there is no row for it."""
+    extension = PurePosixPath(path).suffix.lower()
+    if extension == ".h":
+        from codekin.syntax.headers import header_language  # noqa: PLC0415
+
+        return header_language(text)
+    return _BY_EXTENSION.get(extension)
+
+
+@cache
+def grammar_of(name: str) -> "tree_sitter.Language":
+    """The loaded tree-sitter grammar of a language."""
+    import tree_sitter  # noqa: PLC0415
+
+    loader: Callable[[], object] = import_module(LANGUAGES[name].grammar).language
+    return tree_sitter.Language(loader())
+
+
+@cache
+def query_of(name: str) -> "tree_sitter.Query":
+    """The compiled query file of a language."""
+    import tree_sitter  # noqa: PLC0415
+
+    source = resources.files("codekin.syntax").joinpath("queries", f"{name}.scm").read_text("utf-8")
+    return tree_sitter.Query(grammar_of(name), source)
