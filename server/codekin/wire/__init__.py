@@ -4,7 +4,7 @@ Knows retries, timeouts and streamed lines; nothing of what is said.
 """
 
 from codekin.wire.asynchronous import AsyncJsonClient
-from codekin.wire.endpoint import Endpoint, endpoint
+from codekin.wire.endpoint import TIMEOUT, Endpoint, endpoint
 from codekin.wire.synchronous import JsonClient
 
-__all__ = ["AsyncJsonClient", "Endpoint", "JsonClient", "endpoint"]
+__all__ = ["TIMEOUT", "AsyncJsonClient", "Endpoint", "JsonClient", "endpoint"]

@@ -11,6 +11,9 @@ import httpx
 from codekin.errors import WireError
 
 RETRIED_STATUSES = frozenset({429, 502, 503, 504})
+TIMEOUT = "timeout"
+"""The `kind` of the error for a server that took a request and gave no answer in time."""
+
 DELAY_LIMIT = 5.0
 """Seconds: no single wait between two attempts is longer."""
 
@@ -86,7 +89,7 @@ def delay(attempt: int, outcome: httpx.Response | Exception) -> float:
 def unreachable(place: Endpoint, error: Exception) -> WireError:
     """The error for a server that gave no answer."""
     if isinstance(error, httpx.ReadTimeout):
-        return WireError(f"{place.name} did not answer within {place.timeout:g} seconds.")
+        return WireError(f"{place.name} did not answer in time.", kind=TIMEOUT)
     return WireError(f"{place.name} cannot be reached ({error or type(error).__name__}).")
 
 
