@@ -5,5 +5,6 @@ It knows texts and paths, never files: nothing is read from disk but the query f
 
 from codekin.syntax.cutting import fragment_at, fragments
 from codekin.syntax.languages import LANGUAGES, Language, language_of
+from codekin.syntax.lexing import Token, is_code, tokens
 
-__all__ = ["LANGUAGES", "Language", "fragment_at", "fragments", "language_of"]
+__all__ = ["LANGUAGES", "Language", "Token", "fragment_at", "fragments", "is_code", "language_of", "tokens"]

@@ -6,12 +6,14 @@ definition names, which a row may replace.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module, resources
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
+
+from codekin.syntax import lexemes
 
 if TYPE_CHECKING:
     import tree_sitter
@@ -33,7 +35,7 @@ class Language:
     block_comments: tuple[tuple[str, str], ...]
     containers: frozenset[str]
     keywords: frozenset[str]
-    headers: tuple[str, ...] = field(default=())
+    lexemes: tuple[tuple[str, str], ...]
 
 
 _ELIXIR_WORDS = """after and catch cond case def defdelegate defexception defguard defguardp defimpl defmacro defmacrop
@@ -58,6 +60,7 @@ _ROWS = (
         block_comments=(),
         containers=frozenset({"module", "protocol", "implementation", "describe"}),
         keywords=frozenset(_ELIXIR_WORDS.split()),
+        lexemes=lexemes.ELIXIR,
     ),
     Language(
         name="cpp",
@@ -68,6 +71,7 @@ _ROWS = (
         block_comments=(("/*", "*/"),),
         containers=frozenset({"namespace", "class", "struct"}),
         keywords=frozenset(_C_WORDS.split() + _CPP_WORDS.split()),
+        lexemes=lexemes.CPP,
     ),
     Language(
         name="c",
@@ -78,6 +82,7 @@ _ROWS = (
         block_comments=(("/*", "*/"),),
         containers=frozenset({"struct"}),
         keywords=frozenset(_C_WORDS.split()),
+        lexemes=lexemes.C,
     ),
     Language(
         name="python",
@@ -88,6 +93,7 @@ _ROWS = (
         block_comments=(),
         containers=frozenset({"class"}),
         keywords=frozenset(_PYTHON_WORDS.split()),
+        lexemes=lexemes.PYTHON,
     ),
 )
 
