@@ -17,8 +17,8 @@ def load_embedder(name: str, *, kernel_cache: Path | None = None) -> "Embedder":
     `kernel_cache` is a JSON file that remembers which dtype is fastest on this machine.
     Raises ModelError where it is unknown, absent or refused.
     """
-    from codekin.errors import ModelError
-    from codekin.models.embedders import BUNDLED, load_bundled
+    from codekin.errors import ModelError  # noqa: PLC0415 - this package's face stays light
+    from codekin.models.embedders import BUNDLED, load_bundled  # noqa: PLC0415
 
     if name == "codekin_embed":
         return load_bundled(BUNDLED, kernel_cache)

@@ -26,7 +26,9 @@ from codekin.seams import TextKind, Vectors
 
 BUNDLED = Path(__file__).with_name("codekin_embed")
 
-PREPARATION_SAMPLE = "  def handleCall2(:get_HTTPState!, x_y) do\n\t# doc \"é\"\n  end\n" + "std::vector<int> aB_c; " * 400
+PREPARATION_SAMPLE = (
+    '  def handleCall2(:get_HTTPState!, x_y) do\n\t# doc "é"\n  end\n' + "std::vector<int> aB_c; " * 400
+)
 
 Step = tuple[list[int], Vectors]
 """Positions in the input, and their vectors in the same order."""
@@ -82,7 +84,9 @@ class LocalEmbedder:
         return found
 
 
-def load_bundled(folder: Path = BUNDLED, kernel_cache: Path | None = None, kernel: Kernel | None = None) -> LocalEmbedder:
+def load_bundled(
+    folder: Path = BUNDLED, kernel_cache: Path | None = None, kernel: Kernel | None = None
+) -> LocalEmbedder:
     """The encoder in `folder` (config.json, tokenizer.json, model.safetensors).
 
     Raises CheckpointError where a file is missing, damaged or foreign to the others.

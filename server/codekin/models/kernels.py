@@ -117,7 +117,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.node()
-    return " ".join(sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "model\t"))}))
+    return " ".join(
+        sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "model\t"))})
+    )
 
 
 def _read(cache: Path) -> dict[str, str]:

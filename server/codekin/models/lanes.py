@@ -45,7 +45,8 @@ class Lanes:
         self._waiting = 0
         self._quiet = threading.Condition()
         self._threads = [
-            threading.Thread(target=self._work, args=(lane,), name=f"models-{lane}", daemon=True) for lane in self._queues
+            threading.Thread(target=self._work, args=(lane,), name=f"models-{lane}", daemon=True)
+            for lane in self._queues
         ]
         for thread in self._threads:
             thread.start()

@@ -1,0 +1,112 @@
+"""An embedder that lives in another process: any server with OpenAI's `/v1/embeddings`.
+
+Our own daemon is one of them (the indexer child embeds through it) and tells its space;
+a foreign server's space is its URL and model name. Knows nothing of weights or tokens.
+"""
+
+import base64
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from codekin.errors import ModelError
+from codekin.seams import TextKind, Vectors
+from codekin.wire import JsonClient, endpoint
+
+TEXTS_PER_REQUEST = 64
+
+Step = tuple[list[int], Vectors]
+
+
+class RemoteEmbedder:
+    """An Embedder over a Unix socket's path or an http(s) URL (with or without `/v1`).
+
+    Asks the server once, at the start, for the model's space and dimensions. Raises WireError
+    when the server cannot be reached, ModelError when it has no such model. `priority` is
+    passed on to our own daemon: `index` waits behind queries.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        address: str | Path,
+        model: str = "",
+        *,
+        api_key: str = "",
+        timeout: float = 60.0,
+        priority: str = "index",
+        texts_per_request: int = TEXTS_PER_REQUEST,
+    ) -> None:
+        place = str(address).rstrip("/")
+        place = place.removesuffix("/v1") if "://" in place else place
+        self._client = JsonClient(endpoint(place, api_key, timeout))
+        self._texts_per_request = texts_per_request
+        self._extra: dict[str, Any] = {}
+        row = self._row(model, place)
+        self.name = str(row["id"])
+        if row.get("space"):
+            self._extra = {"priority": priority}
+            self.space, self.dimensions = str(row["space"]), int(row["dimensions"])
+        else:
+            self.dimensions = self._ask(["dimensions"], "passage").shape[1]
+            digest = sha256(f"{place}\0{self.name}\0{self.dimensions}".encode()).hexdigest()
+            self.space = f"remote-{digest[:16]}"
+
+    def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
+        """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""
+        vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
+        for positions, found in self.steps(texts, kind):
+            vectors[positions] = found
+        return vectors
+
+    def steps(self, texts: Sequence[str], kind: TextKind = "passage") -> Iterator[Step]:
+        """The same, one request at a time."""
+        for start in range(0, len(texts), self._texts_per_request):
+            part = list(texts[start : start + self._texts_per_request])
+            yield list(range(start, start + len(part))), self._ask(part, kind)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._client.close()
+
+    def _row(self, model: str, place: str) -> dict[str, Any]:
+        """The model's row of `/v1/models`; the first embedder (or the first row) when none is named."""
+        rows = (self._client.get("/v1/models") or {}).get("data", [])
+        embedders = [row for row in rows if row.get("space")] or rows
+        chosen = [row for row in rows if row.get("id") == model] if model else embedders[:1]
+        if not chosen:
+            offered = ", ".join(str(row.get("id")) for row in rows) or "none"
+            raise ModelError(f"{place} has no model {model!r} (it offers {offered}); name one of these.")
+        return dict(chosen[0])
+
+    def _ask(self, texts: list[str], kind: TextKind) -> Vectors:
+        extra = {**self._extra, "kind": kind} if self._extra else {}
+        body = {"model": self.name, "input": texts, "encoding_format": "base64", **extra}
+        answer = self._client.post("/v1/embeddings", body)
+        if self._extra and answer.get("space") != self.space:
+            raise ModelError("The embedding model was changed meanwhile; open the embedder again.")
+        vectors = _decoded(answer, len(texts))
+        if self._extra and vectors.shape[1] != self.dimensions:
+            raise ModelError(f"The server sent vectors of {vectors.shape[1]} dimensions, not {self.dimensions}.")
+        return vectors
+
+
+def _decoded(answer: Any, count: int) -> Vectors:
+    """Unit rows in the order of the input; the server may send base64 or lists of numbers."""
+    try:
+        rows = sorted(answer["data"], key=lambda row: int(row["index"]))
+        vectors = np.array([_vector(row["embedding"]) for row in rows], dtype=np.float32)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ModelError("The server's embeddings are not in OpenAI's format; check its URL.") from error
+    if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
+        raise ModelError(f"The server sent {len(vectors)} vectors for {count} texts, or some are not finite.")
+    unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return unit
+
+
+def _vector(value: Any) -> Vectors:
+    if isinstance(value, str):
+        return np.frombuffer(base64.b64decode(value), dtype="<f4")
+    return np.asarray(value, dtype=np.float32)
