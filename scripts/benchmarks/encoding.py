@@ -17,7 +17,8 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, BertConfig, BertModel
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
 from codekin.models.embedders import BUNDLED, load_bundled
 from codekin.models.kernels import fastest_kernel
@@ -49,27 +50,24 @@ def read_arguments() -> argparse.Namespace:
 
 def functions(count: int) -> Iterator[str]:
     """Source of `count` functions, spread over the standard library."""
-    found = []
+    found: list[str] = []
     for path in sorted(Path(sysconfig.get_path("stdlib")).glob("*.py")):
         text = path.read_text(encoding="utf-8", errors="replace")
-        for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.FunctionDef):
-                found.append(ast.get_source_segment(text, node) or "")
+        nodes = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)]
+        found += [ast.get_source_segment(text, node) or "" for node in nodes]
     step = max(1, len(found) // count)
     yield from found[::step][:count]
 
 
 def sentence_transformers(folder: Path, texts: list[str], dtype: torch.dtype) -> Callable[[], object]:
     """Its `encode` on the bundled weights, as a call without arguments."""
-    from sentence_transformers import SentenceTransformer
-    from sentence_transformers.models import Normalize, Pooling, Transformer
-
     export(folder)
     transformer = Transformer(str(folder), max_seq_length=512)
     model = SentenceTransformer(modules=[transformer, Pooling(384, "mean"), Normalize()], device="cpu").to(dtype)
-    return lambda: model.encode(
-        texts, convert_to_numpy=dtype is torch.float32, convert_to_tensor=dtype is not torch.float32
-    )
+    if dtype is torch.float32:
+        return lambda: model.encode(texts)
+    # NumPy knows no bfloat16.
+    return lambda: model.encode(texts, convert_to_tensor=True)
 
 
 def export(folder: Path) -> None:

@@ -19,16 +19,14 @@ from torch import Tensor
 from codekin.errors import CheckpointError
 from codekin.models.batching import TOKEN_BUDGET, plan_batches
 from codekin.models.bert import build_bert
-from codekin.models.kernels import PLAIN, Kernel, fastest_kernel
+from codekin.models.kernels import Kernel, fastest_kernel
 from codekin.models.preparation import prepare
 from codekin.models.weights import file_digest, read_json, read_tensors
 from codekin.seams import TextKind, Vectors
 
 BUNDLED = Path(__file__).with_name("codekin_embed")
 
-PREPARATION_SAMPLE = (
-    '  def handleCall2(:get_HTTPState!, x_y) do\n\t# doc "é"\n  end\n' + "std::vector<int> aB_c; " * 400
-)
+PREPARATION_SAMPLE = '  def handleCall2(:get_HTTPState!, x_y) do\n\t# doc "é"\n  end\n' + "vector<int> aB_c; " * 400
 
 Step = tuple[list[int], Vectors]
 """Positions in the input, and their vectors in the same order."""
@@ -157,6 +155,3 @@ def _bert_tokenize(tokenizer: Tokenizer, longest: int) -> Callable[[Sequence[str
 def clean(text: str) -> str:
     """The text without lone surrogates, which no tokenizer accepts."""
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-__all__ = ["BUNDLED", "PLAIN", "LocalEmbedder", "Step", "Tokens", "fingerprint", "load_bundled", "with_head"]

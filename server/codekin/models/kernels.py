@@ -63,10 +63,9 @@ def fastest_kernel(cache: Path | None = None) -> Kernel:
 
 def candidates() -> list[Kernel]:
     """The kernels this build of torch offers, plain float32 first."""
-    found = [PLAIN]
-    if torch.backends.mkldnn.is_available():
-        found.append(Kernel(torch.float32, onednn=True))
-    found.append(Kernel(torch.bfloat16, onednn=torch.backends.mkldnn.is_available()))
+    onednn = bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+    found = [PLAIN, Kernel(torch.float32, onednn=True)] if onednn else [PLAIN]
+    found.append(Kernel(torch.bfloat16, onednn=onednn))
     return [kernel for kernel in found if _works(kernel)]
 
 
@@ -117,9 +116,7 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.node()
-    return " ".join(
-        sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith(("model name", "model\t"))})
-    )
+    return " ".join(sorted({line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")}))
 
 
 def _read(cache: Path) -> dict[str, str]:

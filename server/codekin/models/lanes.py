@@ -88,8 +88,7 @@ class Lanes:
         result: object = None
         try:
             for result in job.steps():  # noqa: B007 - the last one is the result
-                if job.cancelled.is_set():
-                    raise Cancelled("The request was withdrawn.")
+                _raise_if(job.cancelled)
                 if lane == "index":
                     self._let_queries_pass()
         except BaseException as error:  # noqa: BLE001 - the outermost loop of a thread: the caller gets it
@@ -100,6 +99,11 @@ class Lanes:
     def _let_queries_pass(self) -> None:
         with self._quiet:
             self._quiet.wait_for(lambda: self._waiting == 0)
+
+
+def _raise_if(cancelled: threading.Event) -> None:
+    if cancelled.is_set():
+        raise Cancelled("The request was withdrawn.")
 
 
 def _prepare_thread(lane: Priority) -> None:
