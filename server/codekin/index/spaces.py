@@ -1,0 +1,193 @@
+"""Embedding spaces: which there are, which one serves, and what vectors they hold.
+
+A space is `building` until `promote` makes it `serving` in one transaction; the one that
+served before is then `kept` (its vectors are the base of a head, or a way back) or
+`dropped`. Vectors of two spaces never meet. Write numbers are counted by the caller.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.errors import StoreError
+from codekin.index.schema import next_sequence, transaction
+from codekin.index.vectors import append_records, make_records, open_records
+from codekin.seams import Vectors
+
+_COLUMNS = "id, fingerprint, name, dimensions, state, slots"
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """One embedding space; `slots` counts the records of its file, live or not."""
+
+    id: int
+    fingerprint: str
+    name: str
+    dimensions: int
+    state: str
+    slots: int
+
+
+def vector_path(folder: Path, space: Space) -> Path:
+    """The vector file of a space."""
+    return folder / f"vectors-{space.id}.f16"
+
+
+def spaces(database: sqlite3.Connection) -> list[Space]:
+    """All spaces, oldest first."""
+    return [Space(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM space ORDER BY id")]  # noqa: S608
+
+
+def find_space(database: sqlite3.Connection, fingerprint: str) -> Space | None:
+    """The space with this fingerprint."""
+    return next((space for space in spaces(database) if space.fingerprint == fingerprint), None)
+
+
+def serving_space(database: sqlite3.Connection) -> Space | None:
+    """The space that answers queries."""
+    return next((space for space in spaces(database) if space.state == "serving"), None)
+
+
+def ensure_space(database: sqlite3.Connection, fingerprint: str, name: str, dimensions: int) -> Space:
+    """The space with this fingerprint; a first one serves at once, a later one is building."""
+    with transaction(database):
+        if found := find_space(database, fingerprint):
+            if found.dimensions != dimensions:
+                raise StoreError(f"the space {name} holds {found.dimensions} dimensions, the model gives {dimensions}")
+            database.execute("UPDATE space SET state='building' WHERE id=? AND state='dropped'", (found.id,))
+            return _known(database, fingerprint)
+        state = "building" if serving_space(database) else "serving"
+        database.execute(
+            "INSERT INTO space(fingerprint, name, dimensions, state, slots) VALUES(?, ?, ?, ?, 0)",
+            (fingerprint, name, dimensions, state),
+        )
+        next_sequence(database)
+    return _known(database, fingerprint)
+
+
+def _known(database: sqlite3.Connection, fingerprint: str) -> Space:
+    if space := find_space(database, fingerprint):
+        return space
+    raise StoreError(f"there is no embedding space {fingerprint}: index the workspace with its model first")
+
+
+def promote(database: sqlite3.Connection, fingerprint: str, *, keep_old: bool = False) -> None:
+    """Makes a space the serving one, in one transaction."""
+    with transaction(database):
+        space = _known(database, fingerprint)
+        old = "kept" if keep_old else "dropped"
+        database.execute("UPDATE space SET state=? WHERE state='serving' AND id<>?", (old, space.id))
+        database.execute("UPDATE space SET state='serving' WHERE id=?", (space.id,))
+        next_sequence(database)
+
+
+def drop(database: sqlite3.Connection, fingerprint: str) -> None:
+    """Gives up a space that does not serve."""
+    with transaction(database):
+        space = _known(database, fingerprint)
+        if space.state == "serving":
+            raise StoreError(f"the space {space.name} is serving: promote another one first")
+        database.execute("UPDATE space SET state='dropped' WHERE id=?", (space.id,))
+        next_sequence(database)
+
+
+def sweep(database: sqlite3.Connection, folder: Path) -> None:
+    """Deletes dropped spaces with their files, and files that no space owns."""
+    with transaction(database):
+        for space in spaces(database):
+            if space.state == "dropped":
+                database.execute("DELETE FROM vector WHERE space_id=?", (space.id,))
+                database.execute("DELETE FROM space WHERE id=?", (space.id,))
+    owned = {vector_path(folder, space) for space in spaces(database)}
+    for path in folder.glob("vectors-*.f16"):
+        if path not in owned:
+            path.unlink(missing_ok=True)
+
+
+def missing_digests(database: sqlite3.Connection, space: Space | None, digests: Iterable[str]) -> list[str]:
+    """Those digests, in order and once each, that have no vector in the space."""
+    unique = list(dict.fromkeys(digests))
+    if space is None:
+        return unique
+    query = (
+        "SELECT 1 FROM content JOIN vector ON vector.content_id=content.id"
+        " WHERE content.digest=? AND vector.space_id=?"
+    )
+    return [d for d in unique if not database.execute(query, (bytes.fromhex(d), space.id)).fetchone()]
+
+
+def unembedded(database: sqlite3.Connection, space: Space, limit: int) -> list[tuple[str, str, bytes]]:
+    """Up to `limit` live contents without a vector: digest, language, compressed text."""
+    rows = database.execute(
+        "SELECT content.digest, fragment.language, content.body FROM content"
+        " JOIN fragment ON fragment.content_id=content.id"
+        " WHERE NOT EXISTS (SELECT 1 FROM vector WHERE space_id=? AND content_id=content.id)"
+        " GROUP BY content.id ORDER BY content.id LIMIT ?",
+        (space.id, limit),
+    )
+    return [(digest.hex(), language, body) for digest, language, body in rows]
+
+
+def put_vectors(database: sqlite3.Connection, folder: Path, fingerprint: str, vectors: Mapping[str, Vectors]) -> int:
+    """Stores unit vectors by digest for contents that are known and lack one; returns how many.
+
+    Call inside a transaction: the file is synced before the rows are committed.
+    """
+    space = _known(database, fingerprint)
+    wanted = _contents(database, missing_digests(database, space, vectors))
+    if not wanted:
+        return 0
+    matrix = np.asarray([vectors[digest.hex()] for _, digest in wanted], np.float32)
+    _check_vectors(matrix, space)
+    append_records(vector_path(folder, space), space.slots, make_records([digest for _, digest in wanted], matrix))
+    rows = [(space.id, content, space.slots + index) for index, (content, _) in enumerate(wanted)]
+    database.executemany("INSERT INTO vector VALUES(?, ?, ?)", rows)
+    database.execute("UPDATE space SET slots=slots+? WHERE id=?", (len(rows), space.id))
+    return len(rows)
+
+
+def _contents(database: sqlite3.Connection, digests: Iterable[str]) -> list[tuple[int, bytes]]:
+    """Content id and digest of those digests that are stored."""
+    keys = [bytes.fromhex(digest) for digest in digests]
+    rows = [(database.execute("SELECT id FROM content WHERE digest=?", (key,)).fetchone(), key) for key in keys]
+    return [(row[0], key) for row, key in rows if row]
+
+
+def _check_vectors(matrix: Vectors, space: Space) -> None:
+    if matrix.shape[1:] != (space.dimensions,):
+        raise StoreError(f"the space {space.name} holds {space.dimensions} dimensions, not {matrix.shape[1:]}")
+    if not np.isfinite(matrix).all():
+        raise StoreError(f"the model of {space.name} gave vectors that are not finite: they were not stored")
+
+
+def read_vectors(
+    database: sqlite3.Connection, folder: Path, fingerprint: str, block: int = 4096
+) -> Iterator[tuple[list[str], Vectors]]:
+    """All vectors of a space in blocks: digests and float32 rows."""
+    space = _known(database, fingerprint)
+    records = open_records(vector_path(folder, space), space.dimensions, space.slots)
+    used = np.array([s for (s,) in database.execute("SELECT slot FROM vector WHERE space_id=? ORDER BY slot", (space.id,))])
+    for start in range(0, len(used), block):
+        part: NDArray[np.void] = records[used[start : start + block]]
+        yield [digest.tobytes().hex() for digest in part["digest"]], part["vector"].astype(np.float32)
+
+
+def project(
+    database: sqlite3.Connection, folder: Path, source: str, target: str, transform: Callable[[Vectors], Vectors]
+) -> int:
+    """Fills the space `target` with the transformed vectors of `source`; returns how many.
+
+    Each block is one transaction, so that it can be stopped and run again.
+    """
+    stored = 0
+    for digests, vectors in read_vectors(database, folder, source):
+        moved = transform(vectors)
+        with transaction(database):
+            stored += put_vectors(database, folder, target, dict(zip(digests, moved, strict=True)))
+            next_sequence(database)
+    return stored

@@ -1,0 +1,123 @@
+"""Similar code for a fragment or a snippet, search by words, and counts for lenses."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from codekin.index import Index, Query, View, mask, rank
+from codekin.index.search import Ranking
+from codekin.records import Filters, Fragment, Hit
+from codekin.retrieval.reasons import is_copy, reasons
+from codekin.seams import Embedder, TextKind, Vectors
+
+_SPARE = 40
+
+
+def similar(
+    index: Index,
+    embedder: Embedder | None,
+    query: Fragment | str,
+    filters: Filters = Filters(),  # noqa: B008 - frozen
+    limit: int = 10,
+    exclude: tuple[str, int, int] | None = None,
+) -> list[Hit]:
+    """Code like a fragment or a pasted snippet, best first.
+
+    `exclude` is a path with its first and last line: nothing that overlaps is returned. It
+    defaults to the fragment's own place. Without an embedder the words alone decide, unless
+    the fragment's vector is stored.
+    """
+    fragment = query if isinstance(query, Fragment) else _snippet(query)
+    if exclude is None and fragment.path:
+        exclude = (fragment.path, fragment.start_line, fragment.end_line)
+    view = index.view()
+    asked = Query(
+        fragment.text, _vector(view, index, embedder, fragment, "passage"), fragment.language or None, fragment.name
+    )
+    return _hits(index, view, asked, fragment, (filters, limit, exclude))
+
+
+def search(
+    index: Index,
+    embedder: Embedder | None,
+    text: str,
+    filters: Filters = Filters(),  # noqa: B008 - frozen
+    limit: int = 10,
+) -> list[Hit]:
+    """Code that does what the words say, or that is like a pasted snippet."""
+    if "\n" in text.strip():
+        return similar(index, embedder, text, filters, limit)
+    fragment = _snippet(text)
+    view = index.view()
+    asked = Query(text, _vector(view, index, embedder, fragment, "query"))
+    return _hits(index, view, asked, fragment, (filters, limit, None))
+
+
+def lens(
+    index: Index, embedder: Embedder | None, fragments: Sequence[Fragment], min_score: float = 0.5, limit: int = 50
+) -> list[int]:
+    """For each fragment how many places `similar` would show above `min_score`, `limit` at most."""
+    filters = Filters(min_score=min_score)
+    return [len(similar(index, embedder, fragment, filters, limit)) for fragment in fragments]
+
+
+def _snippet(text: str) -> Fragment:
+    return Fragment("", "", "file", "", 1, 1 + text.count("\n"), text)
+
+
+def _vector(
+    view: View, index: Index, embedder: Embedder | None, fragment: Fragment, kind: TextKind
+) -> Vectors | None:
+    """The query's vector in the serving space: stored, or embedded now, or None."""
+    space = view.snapshot.space
+    if space is None or view.dense is None:
+        return None
+    if kind == "passage" and (stored := index.vector(fragment.digest)) is not None:
+        return stored
+    if embedder is None or embedder.space != space.fingerprint:
+        return None
+    return np.asarray(embedder.embed([fragment.text], kind)[0], np.float32)
+
+
+def _hits(index: Index, view: View, asked: Query, fragment: Fragment, choice: tuple[Any, ...]) -> list[Hit]:
+    """Ranks, leaves out the query's own place, and joins the parts of one function."""
+    filters, limit, exclude = choice
+    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE)
+    ranking = ranking.take(ranking.scores >= filters.min_score)
+    found = index.fragments_by_id(view.snapshot.columns.id[ranking.rows].tolist())
+    hits: list[Hit] = []
+    shown: list[Fragment] = []
+    for place, row in enumerate(ranking.rows.tolist()):
+        kin = found.get(int(view.snapshot.columns.id[row]))
+        if kin is None or _overlaps(kin, exclude) or any(_same_place(kin, other) for other in shown):
+            continue
+        shown.append(kin)
+        hits.append(_hit(fragment, kin, ranking, place))
+        if len(hits) == limit:
+            break
+    return hits
+
+
+def _hit(query: Fragment, kin: Fragment, ranking: Ranking, place: int) -> Hit:
+    score = 1.0 if is_copy(query, kin) else min(0.99, float(ranking.scores[place]))
+    why = reasons(query, kin, float(ranking.cosine[place]))
+    return Hit(kin.path, kin.name, kin.kind, kin.language, kin.start_line, kin.end_line, round(score, 4), why)
+
+
+def _overlaps(kin: Fragment, place: tuple[str, int, int] | None) -> bool:
+    return place is not None and kin.path == place[0] and kin.start_line <= place[2] and kin.end_line >= place[1]
+
+
+def _same_place(one: Fragment, other: Fragment) -> bool:
+    """Parts of one function, or one inside the other."""
+    if one.path != other.path:
+        return False
+    parts = one.part and other.part and (one.kind, one.name) == (other.kind, other.name)
+    return bool(parts) or _overlaps(one, (other.path, other.start_line, other.end_line))
+
+
+def without_place(fragment: Fragment) -> Fragment:
+    """The fragment as a mere text, whose own place is not left out."""
+    return replace(fragment, path="")
