@@ -37,8 +37,17 @@ log = logging.getLogger(__name__)
 class Served(Protocol):
     """What life needs to know of the daemon that it keeps."""
 
-    app: ASGIApp
     stopping: asyncio.Event
+
+    @property
+    def app(self) -> ASGIApp:
+        """What answers."""
+        ...
+
+    @property
+    def loopback_port(self) -> int:
+        """A TCP port of this machine to answer at as well, 0 for none."""
+        ...
 
     def may_leave(self) -> bool:
         """Whether nobody needs the daemon any more."""
@@ -53,7 +62,7 @@ class Served(Protocol):
         ...
 
 
-def live(data: Path, build: Callable[[Path], Served], port: int = 0) -> None:
+def live(data: Path, build: Callable[[Path], Served]) -> None:
     """Leads this data folder until told to leave or idle; returns at once if another leads."""
     runtime = places.runtime_dir(data)
     path = places.socket_path(data)
@@ -61,9 +70,10 @@ def live(data: Path, build: Callable[[Path], Served], port: int = 0) -> None:
         if not leads:
             return
         _log_to(data)
-        sockets = [_bound(path), *_loopback(port)]
+        listener = _bound(path)  # early: clients that come now wait in its queue
         try:
-            asyncio.run(_serve(build(data), sockets, path))
+            served = build(data)
+            asyncio.run(_serve(served, [listener, *_loopback(served.loopback_port)], path))
         except Exception:
             log.exception("The daemon failed.")
             raise

@@ -1,0 +1,109 @@
+"""The embedding model as the daemon holds it: loaded once, behind the answers, named when it fails.
+
+Nothing is imported or loaded until somebody needs vectors. Knows nothing of HTTP or files.
+"""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codekin.errors import CodekinError, ModelError
+from codekin.seams import Embedder, TextKind, Vectors
+from codekin.settings import Settings
+
+if TYPE_CHECKING:
+    from codekin.models.service import EmbeddingService
+
+log = logging.getLogger(__name__)
+
+LOADING = "model is loading"
+
+
+class Engine:
+    """Holds the embedding service; every method may be called from any thread."""
+
+    def __init__(self, data: Path, settings: Settings) -> None:
+        self._data = data
+        self._settings = settings
+        self._service: EmbeddingService | None = None
+        self._problem = ""
+        self._begun = threading.Lock()
+        self._imported = threading.Event()
+
+    def begin(self) -> None:
+        """Starts to load the model, the first time; returns at once."""
+        if self._begun.acquire(blocking=False):
+            threading.Thread(target=self._load, name="codekin-load", daemon=True).start()
+
+    def service(self, timeout: float = 120.0) -> "EmbeddingService":
+        """The service, its model possibly still loading; waits for the imports. Raises ModelError."""
+        self.begin()
+        if not self._imported.wait(timeout) or self._service is None:
+            raise ModelError(self._problem or "The embedding model is still loading; ask again in a moment.")
+        return self._service
+
+    def embedder(self) -> Embedder | None:
+        """What embeds a query now, None while the model is loading or where it failed."""
+        self.begin()
+        if self._service is None or not self._service.ready:
+            return None
+        return QueryEmbedder(self._service)
+
+    def degraded(self) -> str:
+        """Why answers come without vectors; empty when they come with them."""
+        state = self.state()
+        return {"ready": "", "failed": str(state["problem"])}.get(str(state["phase"]), LOADING)
+
+    def state(self) -> dict[str, Any]:
+        """For a status: phase (idle, loading, ready, failed), name, space, dimensions, cut, problem."""
+        if self._service is not None:
+            return asdict(self._service.state())
+        phase = "failed" if self._problem else "loading" if self._begun.locked() else "idle"
+        return {"phase": phase, "name": "", "space": "", "dimensions": 0, "cut": 0, "problem": self._problem}
+
+    def _load(self) -> None:
+        try:
+            from codekin.models.service import EmbeddingService  # noqa: PLC0415 - brings torch
+
+            self._service = EmbeddingService(self._chosen)
+        except Exception as error:
+            log.exception("The embedding model cannot be loaded.")
+            self._problem = f"The embedding model cannot be loaded ({error}); see the daemon's log."
+        finally:
+            self._imported.set()
+
+    def _chosen(self) -> Embedder:
+        """The embedder of the settings, else the fallback that they name."""
+        from codekin.models import load_embedder  # noqa: PLC0415 - brings torch
+
+        names = [name if name != "auto" else "codekin_embed" for name in self._names()]
+        cache = self._data / "kernels.json"
+        try:
+            return load_embedder(names[0], kernel_cache=cache)
+        except CodekinError as error:
+            if names[0] == names[1]:
+                raise
+            log.warning("%s %s takes its place.", error, names[1])
+            return load_embedder(names[1], kernel_cache=cache)
+
+    def _names(self) -> tuple[str, str]:
+        return self._settings.models.embedder, self._settings.models.fallback
+
+
+class QueryEmbedder:
+    """The service as an Embedder of one space: a reload in between ends on the old model."""
+
+    def __init__(self, service: "EmbeddingService") -> None:
+        self._service = service
+        self._embedder = service.embedder()
+        self.name = self._embedder.name
+        self.space = self._embedder.space
+        self.dimensions = self._embedder.dimensions
+
+    def embed(self, texts: Sequence[str], kind: TextKind = "query") -> Vectors:
+        """Vectors of shape (len(texts), dimensions), before all background work."""
+        embedded = self._service.submit(texts, kind, "query").result()
+        return embedded.vectors if embedded.space == self.space else self._embedder.embed(texts, kind)

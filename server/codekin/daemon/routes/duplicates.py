@@ -1,0 +1,36 @@
+"""`POST /duplicates`: groups of places that say nearly the same."""
+
+import time
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from codekin.daemon.answers import hit_row
+from codekin.daemon.asked import Asked
+from codekin.daemon.state import daemon_of
+from codekin.daemon.work import Priority
+
+
+async def duplicates(request: Request) -> Response:
+    """{"root", "limit"?, "filters"?} gives {"groups": [[hit, …], …], "ms"}; `min_score` is how alike they must be."""
+    daemon = daemon_of(request)
+    began = time.perf_counter()
+    asked = await Asked.of(request)
+    workspace = daemon.workspaces.get(asked.root())
+    filters, limit = asked.filters(), asked.number("limit", 100, low=1, high=10_000)
+
+    def find() -> list[Any]:
+        from codekin import retrieval  # noqa: PLC0415 - brings numpy
+
+        return retrieval.duplicates(workspace.index(), filters, limit)
+
+    groups = await daemon.workers.run(Priority.QUERY, find)
+    answer: dict[str, Any] = {"groups": [[hit_row(hit) for hit in group] for group in groups]}
+    if reason := daemon.engine.degraded():
+        answer["degraded"] = reason
+    return JSONResponse({**answer, "ms": round((time.perf_counter() - began) * 1000, 1)})
+
+
+routes = [Route("/duplicates", duplicates, methods=["POST"])]

@@ -1,0 +1,200 @@
+"""The workspaces that are open: their indexer children, readers, unsaved texts and listeners.
+
+A workspace opens by itself when somebody asks about it and closes when nobody has for a
+while. Knows nothing of HTTP.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from codekin import places
+from codekin.daemon.indexer import Event, Indexer
+from codekin.errors import UsageError
+from codekin.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from codekin.index import Index
+
+log = logging.getLogger(__name__)
+
+LISTENER_EVENTS = 256
+"""A listener that falls this far behind loses the oldest events, never the newest."""
+
+BUFFERS_LIMIT = 64_000_000
+"""Characters of unsaved text kept for each workspace."""
+
+PROBLEMS_LIMIT = 20
+
+
+@dataclass(slots=True)
+class Progress:
+    """Where the indexer stands; `rate` is in fragments a second."""
+
+    done: int = 0
+    total: int = 0
+    rate: float = 0.0
+
+
+@dataclass(slots=True, eq=False)
+class Workspace:
+    """One open root; changed on the event loop alone."""
+
+    root: Path
+    data: Path
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
+    settings_problems: tuple[str, ...] = ()
+    state: str = "starting"
+    progress: Progress | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    buffers: dict[str, str] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    listeners: set[asyncio.Queue[Event]] = field(default_factory=set)
+    used: float = field(default_factory=time.monotonic)
+    indexer: Indexer | None = None
+    _index: "Index | None" = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its index lies."""
+        return places.workspace_folder(self.data, self.root)
+
+    @property
+    def pid(self) -> int | None:
+        """The indexer's process id while it runs."""
+        return self.indexer.pid if self.indexer else None
+
+    def configure(self, overrides: Mapping[str, Any]) -> None:
+        """Reads the settings again, with the editor's on top."""
+        self.overrides = overrides
+        self.settings, self.settings_problems = load_settings(self.data, self.root, overrides)
+
+    def has_index(self) -> bool:
+        """Whether an indexer has begun one; before that every answer is empty."""
+        return self._index is not None or self.folder.is_dir()
+
+    def index(self) -> "Index":
+        """The reader of its index, opened at the first need; called in worker threads."""
+        if self._index is None:
+            from codekin.index import Index  # noqa: PLC0415 - brings numpy and tantivy
+
+            self._index = Index.open(self.folder)
+        return self._index
+
+    def buffer(self, path: str, text: str | None, version: int) -> None:
+        """Takes an unsaved text, or with None forgets it; a version older than the last is ignored."""
+        if version < self.versions.get(path, 0):
+            return
+        if text is None:
+            self.buffers.pop(path, None)
+            self.versions.pop(path, None)
+        else:
+            self.buffers[path], self.versions[path] = text, version
+        if sum(map(len, self.buffers.values())) > BUFFERS_LIMIT:
+            self.buffers.pop(path, None)
+            raise UsageError(f"The unsaved texts are larger than {BUFFERS_LIMIT} characters: save {path}.")
+        if self.indexer:
+            self.indexer.tell({"do": "buffer", "path": path, "text": text})
+
+    def heard(self, event: Event) -> None:
+        """Takes in what the indexer says, and tells the listeners."""
+        kind = event.get("event")
+        if kind == "progress":
+            self.state = "indexing"
+            numbers = {name: event.get(name) or 0 for name in ("done", "total", "rate")}
+            self.progress = Progress(int(numbers["done"]), int(numbers["total"]), float(numbers["rate"]))
+        elif kind == "ready":
+            self.state, self.progress, self.problems = "ready", None, []
+            self.summary = {name: value for name, value in event.items() if name != "event"}
+        elif kind in ("problem", "ended"):
+            self.state = "failing" if kind == "ended" and event.get("failures", 0) > 1 else self.state
+            self._note(str(event.get("message", "")))
+        self.tell(event)
+
+    def tell(self, event: Event) -> None:
+        """Passes an event to everyone who listens."""
+        for listener in self.listeners:
+            if listener.full():
+                listener.get_nowait()
+            listener.put_nowait(event)
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[asyncio.Queue[Event]]:
+        """A queue of this workspace's events from now on; the workspace stays open meanwhile."""
+        queue: asyncio.Queue[Event] = asyncio.Queue(LISTENER_EVENTS)
+        self.listeners.add(queue)
+        try:
+            yield queue
+        finally:
+            self.listeners.discard(queue)
+            self.used = time.monotonic()
+
+    def opening(self) -> list[Event]:
+        """What a fresh indexer has to know: the editor's settings and the unsaved texts."""
+        settings = [{"do": "settings", "settings": dict(self.overrides)}] if self.overrides else []
+        return [*settings, *({"do": "buffer", "path": path, "text": text} for path, text in self.buffers.items())]
+
+    def close_index(self) -> None:
+        """Gives the reader's memory back."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
+
+    def _note(self, message: str) -> None:
+        if message and message not in self.problems:
+            self.problems = [*self.problems, message][-PROBLEMS_LIMIT:]
+
+
+class Workspaces:
+    """All open workspaces by their real root."""
+
+    def __init__(self, data: Path, before_indexing: Callable[[], None]) -> None:
+        self._data = data
+        self._before_indexing = before_indexing
+        self.open: dict[Path, Workspace] = {}
+
+    def get(self, root: Path, overrides: Mapping[str, Any] | None = None) -> Workspace:
+        """The workspace, opened with an indexer of its own if it was not; counts as its use."""
+        workspace = self.open.get(root)
+        if workspace is None:
+            workspace = self.open[root] = Workspace(root, self._data)
+            workspace.configure(overrides or {})
+            self._before_indexing()
+            workspace.indexer = Indexer(root, self._data, workspace.heard, workspace.opening)
+            log.info("Opened a workspace (%d open).", len(self.open))
+        elif overrides is not None and overrides != workspace.overrides:
+            workspace.configure(overrides)
+            if workspace.indexer:
+                workspace.indexer.tell({"do": "settings", "settings": dict(overrides)})
+        workspace.used = time.monotonic()
+        return workspace
+
+    def busy(self) -> bool:
+        """Whether some workspace is being indexed."""
+        return any(workspace.state in ("starting", "indexing") for workspace in self.open.values())
+
+    async def close_idle(self, seconds: float) -> None:
+        """Closes those without listeners that nobody has used for so long."""
+        for workspace in list(self.open.values()):
+            unused = time.monotonic() - workspace.used > seconds
+            if unused and not workspace.listeners and workspace.state not in ("starting", "indexing"):
+                await self.close(workspace.root)
+
+    async def close(self, root: Path) -> None:
+        """Ends the indexer and forgets the workspace; its index stays on disk."""
+        workspace = self.open.pop(root, None)
+        if workspace and workspace.indexer:
+            await workspace.indexer.stop()
+        if workspace:
+            workspace.close_index()
+
+    async def close_all(self) -> None:
+        """Closes all, at the same time."""
+        await asyncio.gather(*(self.close(root) for root in list(self.open)), return_exceptions=True)
