@@ -4,10 +4,9 @@ Knows nothing of how they were found.
 """
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
-from codekin.daemon.state import Daemon
+from codekin.daemon.kin import Found
 from codekin.records import Fragment, Hit
 
 
@@ -36,12 +35,12 @@ def query_row(query: Fragment) -> dict[str, Any]:
     }
 
 
-def hits_answer(daemon: Daemon, query: dict[str, Any], hits: Sequence[Hit], space: str, began: float) -> dict[str, Any]:
+def found_answer(query: dict[str, Any], found: Found, began: float) -> dict[str, Any]:
     """The answer to a query; `degraded` is there only where vectors had no part in it."""
     answer = {
         "query": query,
-        "hits": [hit_row(hit) for hit in hits],
-        "space": space,
+        "hits": [hit_row(hit) for hit in found.hits],
+        "space": found.space,
         "ms": round((time.perf_counter() - began) * 1000, 1),
     }
-    return answer if space else {**answer, "degraded": daemon.engine.degraded() or "the index holds no vectors yet"}
+    return {**answer, "degraded": found.degraded} if found.degraded else answer

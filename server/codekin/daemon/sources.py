@@ -45,6 +45,13 @@ def read_text(path: Path) -> str:
         return file.read(BYTES_LIMIT).decode("utf-8-sig", "replace")
 
 
+def fragments_of(source: Source) -> list[Fragment]:
+    """All fragments of a text, in order. Raises UsageError where it cannot be read."""
+    from codekin import syntax  # noqa: PLC0415 - brings tree-sitter
+
+    return syntax.fragments(source.path, source.read())[0]
+
+
 def fragment_of_cursor(source: Source, line: int) -> Fragment:
     """The innermost fragment at a line, else the lines around it. Raises UsageError past the text's end."""
     from codekin import syntax  # noqa: PLC0415 - brings tree-sitter

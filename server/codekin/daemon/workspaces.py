@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from codekin import places
 from codekin.daemon.indexer import Event, Indexer
-from codekin.errors import UsageError
+from codekin.errors import StoreError, UsageError
 from codekin.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -77,8 +77,14 @@ class Workspace:
         self.settings, self.settings_problems = load_settings(self.data, self.root, overrides)
 
     def has_index(self) -> bool:
-        """Whether an indexer has begun one; before that every answer is empty."""
-        return self._index is not None or self.folder.is_dir()
+        """Whether there is one to read; a fresh workspace has none until its indexer has begun it."""
+        try:
+            self.index()
+        except StoreError:
+            if self.state in ("starting", "indexing"):
+                return False
+            raise
+        return True
 
     def index(self) -> "Index":
         """The reader of its index, opened at the first need; called in worker threads."""

@@ -1,7 +1,6 @@
 """`POST /duplicates`: groups of places that say nearly the same."""
 
 import time
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -9,6 +8,7 @@ from starlette.routing import Route
 
 from codekin.daemon.answers import hit_row
 from codekin.daemon.asked import Asked
+from codekin.daemon.kin import copies_in
 from codekin.daemon.state import daemon_of
 from codekin.daemon.work import Priority
 
@@ -21,16 +21,9 @@ async def duplicates(request: Request) -> Response:
     workspace = daemon.workspaces.get(asked.root())
     filters, limit = asked.filters(), asked.number("limit", 100, low=1, high=10_000)
 
-    def find() -> list[Any]:
-        from codekin import retrieval  # noqa: PLC0415 - brings numpy
-
-        return retrieval.duplicates(workspace.index(), filters, limit)
-
-    groups = await daemon.workers.run(Priority.QUERY, find)
-    answer: dict[str, Any] = {"groups": [[hit_row(hit) for hit in group] for group in groups]}
-    if reason := daemon.engine.degraded():
-        answer["degraded"] = reason
-    return JSONResponse({**answer, "ms": round((time.perf_counter() - began) * 1000, 1)})
+    groups = await daemon.workers.run(Priority.QUERY, copies_in, workspace, filters, limit)
+    rows = [[hit_row(hit) for hit in group] for group in groups]
+    return JSONResponse({"groups": rows, "ms": round((time.perf_counter() - began) * 1000, 1)})
 
 
 routes = [Route("/duplicates", duplicates, methods=["POST"])]

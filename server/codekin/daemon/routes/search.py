@@ -1,18 +1,17 @@
 """`POST /search`: code by words, or by what it does."""
 
 import time
-from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from codekin.daemon.answers import hits_answer
+from codekin.daemon.answers import found_answer
 from codekin.daemon.asked import HITS_LIMIT, Asked
+from codekin.daemon.kin import matches_of
 from codekin.daemon.state import daemon_of
 from codekin.daemon.work import Priority
 from codekin.errors import UsageError
-from codekin.records import Hit
 
 TEXT_LIMIT = 100_000
 
@@ -28,14 +27,8 @@ async def search(request: Request) -> Response:
     if not text or len(text) > TEXT_LIMIT:
         raise UsageError(f"`text` must have between 1 and {TEXT_LIMIT} characters.")
 
-    def find() -> tuple[Sequence[Hit], str]:
-        from codekin import retrieval  # noqa: PLC0415 - brings numpy
-
-        embedder = daemon.engine.embedder()
-        return retrieval.search(workspace.index(), embedder, text, filters, limit), embedder.space if embedder else ""
-
-    hits, space = await daemon.workers.run(Priority.QUERY, find)
-    return JSONResponse(hits_answer(daemon, {"text": text}, hits, space, began))
+    found = await daemon.workers.run(Priority.QUERY, matches_of, daemon.engine, workspace, text, filters, limit)
+    return JSONResponse(found_answer({"text": text}, found, began))
 
 
 routes = [Route("/search", search, methods=["POST"])]

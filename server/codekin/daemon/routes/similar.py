@@ -1,20 +1,20 @@
 """`POST /similar`: where do we already have code like this, by cursor, selection or snippet."""
 
 import time
-from collections.abc import Sequence
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from codekin.daemon.answers import hits_answer, query_row
+from codekin.daemon.answers import found_answer, query_row
 from codekin.daemon.asked import HITS_LIMIT, Asked
+from codekin.daemon.kin import Found, kin_of
 from codekin.daemon.sources import Source, fragment_of_cursor, fragment_of_selection, fragment_of_snippet
-from codekin.daemon.state import Daemon, daemon_of
+from codekin.daemon.state import daemon_of
 from codekin.daemon.work import Priority
 from codekin.daemon.workspaces import Workspace
 from codekin.errors import UsageError
-from codekin.records import Filters, Fragment, Hit
+from codekin.records import Fragment
 
 
 async def similar(request: Request) -> Response:
@@ -30,12 +30,12 @@ async def similar(request: Request) -> Response:
     limit = asked.number("limit", workspace.settings.similar.limit, low=1, high=HITS_LIMIT)
     filters = asked.filters()
 
-    def find() -> tuple[Fragment, Sequence[Hit], str]:
+    def find() -> tuple[Fragment, Found]:
         query = _query(asked, workspace)
-        return query, *_hits(daemon, workspace, query, filters, limit)
+        return query, kin_of(daemon.engine, workspace, query, filters, limit)
 
-    query, hits, space = await daemon.workers.run(Priority.QUERY, find)
-    return JSONResponse(hits_answer(daemon, query_row(query), hits, space, began))
+    query, found = await daemon.workers.run(Priority.QUERY, find)
+    return JSONResponse(found_answer(query_row(query), found, began))
 
 
 def _query(asked: Asked, workspace: Workspace) -> Fragment:
@@ -53,16 +53,6 @@ def _query(asked: Asked, workspace: Workspace) -> Fragment:
     if end_line < line:
         raise UsageError("`end_line` must not be before `line`.")
     return fragment_of_selection(source, line, end_line)
-
-
-def _hits(
-    daemon: Daemon, workspace: Workspace, query: Fragment, filters: Filters, limit: int
-) -> tuple[Sequence[Hit], str]:
-    from codekin import retrieval  # noqa: PLC0415 - brings numpy
-
-    embedder = daemon.engine.embedder()
-    hits = retrieval.similar(workspace.index(), embedder, query, filters, limit)
-    return hits, embedder.space if embedder else ""
 
 
 routes = [Route("/similar", similar, methods=["POST"])]
