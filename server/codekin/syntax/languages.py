@@ -6,7 +6,7 @@ definition names, which a row may replace.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module, resources
 from pathlib import PurePosixPath
@@ -14,6 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from codekin.syntax import lexemes
+from codekin.syntax.behaviours import ELIXIR_CALLBACKS
+from codekin.syntax.macros import blank_macros
 
 if TYPE_CHECKING:
     import tree_sitter
@@ -23,8 +25,11 @@ if TYPE_CHECKING:
 class Language:
     """One row: everything about a language that is not in its query file.
 
-    `grammar` is a package with a `language()` function; `separator` joins qualified names;
-    `containers` are the kinds whose fragment is an outline of what they hold.
+    `grammar` is a package with a `language()` function; `separator` joins the names of `scopes`, the
+    kinds that lend their name to what is inside. The fragment of a kind in `containers` is an outline.
+    Definitions of the `clause_kinds` with one name and arity are one. `control_words` are calls that
+    steer; `callbacks` are known by the behaviour's name. `idle_lines` begin lines that say nothing of
+    their own. `blank_macros` helps a text that does not parse.
     """
 
     name: str
@@ -36,6 +41,13 @@ class Language:
     containers: frozenset[str]
     keywords: frozenset[str]
     lexemes: tuple[tuple[str, str], ...]
+    scopes: frozenset[str]
+    clause_kinds: frozenset[str] = frozenset()
+    control_words: frozenset[str] = frozenset()
+    callbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    idle_lines: tuple[str, ...] = ()
+    needs_body: bool = False
+    blank_macros: Callable[[bytes], bytes] | None = None
 
 
 _ELIXIR_WORDS = """after and catch cond case def defdelegate defexception defguard defguardp defimpl defmacro defmacrop
@@ -61,6 +73,10 @@ _ROWS = (
         containers=frozenset({"module", "protocol", "implementation", "describe"}),
         keywords=frozenset(_ELIXIR_WORDS.split()),
         lexemes=lexemes.ELIXIR,
+        scopes=frozenset({"module", "protocol", "implementation"}),
+        clause_kinds=frozenset({"function", "macro", "guard", "delegate"}),
+        control_words=frozenset("if unless case cond with for receive try raise throw quote".split()),
+        callbacks=ELIXIR_CALLBACKS,
     ),
     Language(
         name="cpp",
@@ -72,6 +88,10 @@ _ROWS = (
         containers=frozenset({"namespace", "class", "struct"}),
         keywords=frozenset(_C_WORDS.split() + _CPP_WORDS.split()),
         lexemes=lexemes.CPP,
+        scopes=frozenset({"namespace", "class", "struct", "function", "method", "constructor"}),
+        idle_lines=("#", "public:", "private:", "protected:"),
+        needs_body=True,
+        blank_macros=blank_macros,
     ),
     Language(
         name="c",
@@ -83,6 +103,10 @@ _ROWS = (
         containers=frozenset({"struct"}),
         keywords=frozenset(_C_WORDS.split()),
         lexemes=lexemes.C,
+        scopes=frozenset({"struct"}),
+        idle_lines=("#",),
+        needs_body=True,
+        blank_macros=blank_macros,
     ),
     Language(
         name="python",
@@ -94,6 +118,8 @@ _ROWS = (
         containers=frozenset({"class"}),
         keywords=frozenset(_PYTHON_WORDS.split()),
         lexemes=lexemes.PYTHON,
+        scopes=frozenset({"class", "function", "method"}),
+        idle_lines=("import ", "from "),
     ),
 )
 

@@ -1,66 +1,132 @@
-"""Reads what a name node says, for each language: plain name, arity, kind."""
+"""Reads what a name node says: a definition's own name, its arity, and the kind this makes it.
+
+One function a language; a language whose name nodes are plain words needs none of its own.
+"""
 
 import re
-from typing import NamedTuple
 
 import tree_sitter
 
+from codekin.syntax.definitions import Definition
 
-class Name(NamedTuple):
-    """A definition's own name, unqualified, and its kind."""
+KindAndName = tuple[str, str]
 
-    kind: str
-    text: str
-
-
-def plain_name(kind: str, node: tree_sitter.Node, source: bytes) -> Name:
-    """The node's text as it stands."""
-    return Name(kind, _text(node, source))
+_ELIXIR_FOR = re.compile(r"\bfor:\s*(\[[^\]]*\]|[^\s,]+)")
+_TEMPLATE_ARGUMENTS = re.compile(r"<[^<>]*>")
+_MACRO_WORD = re.compile(r"[A-Z][A-Z0-9_]{2,}")
+_LONGEST_NAME = 200
 
 
-def elixir_name(kind: str, node: tree_sitter.Node, source: bytes) -> Name:
-    """`name/arity` of a definition head; `Protocol.For` of an implementation; the text of a test's string."""
+def plain_name(definition: Definition, node: tree_sitter.Node, source: bytes) -> KindAndName:
+    """The node's text as it stands; a function in a class is a method."""
+    kind = definition.kind
+    if kind == "function" and definition.parent and definition.parent.kind in {"class", "struct"}:
+        kind = "method"
+    return kind, _text(node, source)
+
+
+def elixir_name(definition: Definition, node: tree_sitter.Node, source: bytes) -> KindAndName:
+    """`name/arity` of a head, `Protocol.For` of an implementation, `test describe name` as ExUnit prints it."""
+    kind = definition.kind
+    text = _text(node, source)
     if kind == "implementation":
-        return Name(kind, _text(node, source) + _implemented_for(node, source))
+        return kind, f"{text}.{_implemented_for(definition, node, source)}"
+    if kind == "describe":
+        return kind, f"describe {_unquoted(text)}"
+    if kind == "test":
+        around = definition.parent.name.removeprefix("describe ") if _in_describe(definition) else ""
+        return kind, " ".join(f"test {around} {_unquoted(text)}".split())
     if kind in {"module", "protocol"}:
-        return Name(kind, _text(node, source))
-    if kind in {"test", "describe"}:
-        return Name(kind, _text(node, source).strip("\"'"))
-    for _ in range(8):
-        if node.type != "binary_operator" or not (operator := node.child_by_field_name("operator")):
-            break
-        if operator.type != "when":
-            return Name(kind, f"{operator.type}/2")
+        return kind, text.removeprefix("__MODULE__.").removeprefix("Elixir.")
+    return kind, _elixir_head(node, source)
+
+
+def _elixir_head(node: tree_sitter.Node, source: bytes) -> str:
+    """`name/arity` of `name(a, b) when guard`, of an operator's head, of a bare name."""
+    operator = node.child_by_field_name("operator")
+    while node.type == "binary_operator" and operator is not None and operator.type in {"when", "::"}:
         left = node.child_by_field_name("left")
         if left is None:
             break
-        node = left
-    if node.type == "unary_operator" and (operator := node.child_by_field_name("operator")):
-        return Name(kind, f"{operator.type}/1")
+        node, operator = left, left.child_by_field_name("operator")
+    if operator is not None and node.type in {"binary_operator", "unary_operator"}:
+        return f"{operator.type}/{1 if node.type == 'unary_operator' else 2}"
     target = node.child_by_field_name("target") if node.type == "call" else None
     if target is None:
-        return Name(kind, f"{_text(node, source)}/0")
-    arguments = next((child for child in node.named_children if child.type == "arguments"), None)
-    arity = sum(child.type != "comment" for child in arguments.named_children) if arguments else 0
-    return Name(kind, f"{_text(target, source)}/{arity}")
+        return f"{_text(node, source)}/0"
+    arguments = [child for child in node.named_children if child.type == "arguments"]
+    arity = sum(child.type != "comment" for child in arguments[0].named_children) if arguments else 0
+    return f"{_text(target, source)}/{arity}"
 
 
-def _implemented_for(node: tree_sitter.Node, source: bytes) -> str:
-    following = node.next_named_sibling
-    match = re.search(r"for:\s*(.+)", _text(following, source), re.DOTALL) if following else None
-    return "." + " ".join(match[1].split()) if match else ""
+def _implemented_for(definition: Definition, node: tree_sitter.Node, source: bytes) -> str:
+    options = node.next_named_sibling
+    match = _ELIXIR_FOR.search(_text(options, source)) if options is not None else None
+    if match is None or match[1] == "__MODULE__":
+        return next((around.name for around in definition.ancestors() if around.kind == "module"), "Any")
+    return " ".join(match[1].strip("[]").split()) if "," not in match[1] else "{" + match[1].strip("[] ") + "}"
 
 
-def c_name(kind: str, node: tree_sitter.Node, source: bytes) -> Name:
-    """A declarator's name without its template arguments."""
-    text = " ".join(_text(node, source).split())
+def _in_describe(definition: Definition) -> bool:
+    return definition.parent is not None and definition.parent.kind == "describe"
+
+
+def c_name(definition: Definition, node: tree_sitter.Node, source: bytes) -> KindAndName:
+    """A declarator's name without template arguments; `TEST(Suite, Name)` is a test."""
+    text = _text(node, source)
+    if definition.kind in {"namespace", "lambda"}:
+        return definition.kind, text
     if "operator" not in text:
-        text = re.sub(r"<[^<>]*>", "", re.sub(r"<[^<>]*>", "", text))
-    return Name(kind, text.replace(" ::", "::").replace(":: ", "::"))
+        text = _plain(text)
+        words = text.split()
+        text = words[-1] if words else ""
+        if _MACRO_WORD.fullmatch(text) and definition.kind == "function":
+            return _macro_definition(definition, node, source, text)
+    elif match := re.search(r"((?:[\w:<>, ]+::)?)\s*operator\b\s*(\(\)|[^(]*)", text):
+        sign = " ".join(match[2].split())
+        text = f"{_plain(match[1]).strip()}operator{' ' if sign[:1].isalnum() else ''}{sign}"
+    return (_c_kind(definition, text) if definition.kind == "function" else definition.kind), text
+
+
+def _c_kind(definition: Definition, name: str) -> str:
+    scope, _, last = name.rpartition("::")
+    owner = scope.rpartition("::")[2]
+    parent = definition.parent
+    if parent is not None and parent.kind in {"class", "struct"}:
+        owner = parent.name.rpartition("::")[2]
+    if "operator" in last:
+        return "operator"
+    if last.startswith("~"):
+        return "destructor"
+    if owner and last == owner:
+        return "constructor"
+    return "method" if owner else "function"
+
+
+def _macro_definition(definition: Definition, node: tree_sitter.Node, source: bytes, word: str) -> KindAndName:
+    """What a macro call in front of a body defines, such as `TEST_F(Suite, Name)`."""
+    declarator = node.parent
+    parameters = declarator.child_by_field_name("parameters") if declarator is not None else None
+    if parameters is None or (definition.parent is not None and definition.parent.kind in {"class", "struct"}):
+        return definition.kind, word
+    kind = "test" if "TEST" in word or "BENCHMARK" in word else definition.kind
+    return kind, f"{word}{' '.join(_text(parameters, source).split())}"
+
+
+def _plain(text: str) -> str:
+    text = text.replace(" ::", "::").replace(":: ", "::")
+    while "<" in text and (shorter := _TEMPLATE_ARGUMENTS.sub("", text)) != text:
+        text = shorter
+    return text
+
+
+def _unquoted(text: str) -> str:
+    return text.strip().strip("\"'").strip()
 
 
 def _text(node: tree_sitter.Node, source: bytes) -> str:
-    return source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+    end = min(node.end_byte, node.start_byte + _LONGEST_NAME)
+    return source[node.start_byte : end].decode("utf-8", "replace")
 
 
-NAMERS = {"elixir": elixir_name, "cpp": c_name, "c": c_name, "python": plain_name}
+NAMERS = {"elixir": elixir_name, "cpp": c_name, "c": c_name}

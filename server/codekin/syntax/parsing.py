@@ -1,47 +1,61 @@
-"""Parses text and runs a language's query over it; the only module that walks syntax trees with tree-sitter.
+"""Parses text and runs a language's query over it; bounded in time, never recursive.
 
-Parsing and querying stop when their time is used up, so that no input hangs a caller.
 It does not know what captures mean.
 """
 
+from dataclasses import dataclass
 from time import monotonic
 
 import tree_sitter
 
-from codekin.syntax.languages import grammar_of, query_of
+from codekin.syntax.languages import LANGUAGES, grammar_of, query_of
 
-SECONDS_PER_MEGABYTE = 10.0
-_LEAST_SECONDS = 5.0
 DEEPEST = 500
+_SECONDS_PER_MEGABYTE = 10.0
+_LEAST_SECONDS = 5.0
 _CHUNK = 1 << 16
+
+Capture = tuple[int, int, str, tree_sitter.Node]
 
 
 class Timeout(Exception):  # noqa: N818
     """The time allowed for one text is used up."""
 
 
-def parse(language: str, source: bytes) -> tree_sitter.Tree:
-    """The syntax tree of a text; raises Timeout."""
-    deadline = _deadline(source)
-    parser = tree_sitter.Parser(grammar_of(language))
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A parsed text with the bytes its offsets count."""
 
-    def chunk(offset: int, _point: object) -> bytes:
-        return source[offset : offset + _CHUNK]
-
-    try:
-        return parser.parse(chunk, progress_callback=lambda *_: monotonic() > deadline)
-    except ValueError as error:
-        raise Timeout from error
+    source: bytes
+    root: tree_sitter.Node
 
 
-def captures(language: str, tree: tree_sitter.Tree) -> list[tuple[int, int, str, tree_sitter.Node]]:
+def parse(language: str, text: str) -> Tree:
+    """The syntax tree of a text; raises Timeout.
+
+    Where the text does not parse, words that a preprocessor would replace are blanked out, if that helps.
+    """
+    source = text.encode("utf-8", "replace")
+    deadline = monotonic() + max(_LEAST_SECONDS, _SECONDS_PER_MEGABYTE * len(source) / 1e6)
+    root = _parse(language, source, deadline)
+    blank = LANGUAGES[language].blank_macros
+    if blank is not None and root.has_error:
+        blanked = blank(source)
+        if blanked != source:
+            other = _parse(language, blanked, deadline)
+            if _damage(language, other) < _damage(language, root):
+                root = other
+    return Tree(source, root)
+
+
+def captures(language: str, tree: Tree) -> list[Capture]:
     """Every capture of the language's query as (start, minus end, capture name, node), outer before inner.
 
     Matching costs the depth for each match, so what stands deeper than DEEPEST is passed over.
     """
     cursor = tree_sitter.QueryCursor(query_of(language))
     cursor.set_max_start_depth(DEEPEST)
-    found = cursor.captures(tree.root_node)
+    found = cursor.captures(tree.root)
     ordered = [
         (node.start_byte, -node.end_byte, name, node)
         for name, nodes in found.items()
@@ -52,5 +66,32 @@ def captures(language: str, tree: tree_sitter.Tree) -> list[tuple[int, int, str,
     return ordered
 
 
-def _deadline(source: bytes) -> float:
-    return monotonic() + max(_LEAST_SECONDS, SECONDS_PER_MEGABYTE * len(source) / 1e6)
+def error_count(language: str, text: str) -> int:
+    """How many places of a text do not parse; 0 for a language without a row."""
+    if language not in LANGUAGES:
+        return 0
+    root = parse(language, text).root
+    return len(_errors(language, root)) if root.has_error else 0
+
+
+def _damage(language: str, root: tree_sitter.Node) -> int:
+    """Bytes inside what did not parse, and a little for each place."""
+    return sum(node.end_byte - node.start_byte + 10 for node in _errors(language, root)) if root.has_error else 0
+
+
+def _errors(language: str, root: tree_sitter.Node) -> list[tree_sitter.Node]:
+    query = tree_sitter.Query(grammar_of(language), "[(ERROR) (MISSING)] @error")
+    cursor = tree_sitter.QueryCursor(query)
+    cursor.set_max_start_depth(DEEPEST)
+    return cursor.captures(root).get("error", [])
+
+
+def _parse(language: str, source: bytes, deadline: float) -> tree_sitter.Node:
+    def chunk(offset: int, _point: object) -> bytes:
+        return source[offset : offset + _CHUNK]
+
+    parser = tree_sitter.Parser(grammar_of(language))
+    try:
+        return parser.parse(chunk, progress_callback=lambda *_: monotonic() > deadline).root_node
+    except ValueError as error:
+        raise Timeout from error

@@ -1,91 +1,196 @@
-"""Reads the definitions of a text: what is defined where, with its name, its lead and its shape.
+"""Reads the definitions of a text: what is defined where, what leads up to it, what it does.
 
-Works on the captures of the query file alone, as intervals; what a name node means is asked
-of the language (`naming`). It does not decide which definitions become fragments.
+The captures of the query file are taken as intervals, swept once from left to right. What a name
+node means is asked of `naming`. Which definitions become fragments is not decided here.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import tree_sitter
+
+from codekin.syntax.definitions import KINDS, Definition, Interval, Lead
 from codekin.syntax.languages import Language
-from codekin.syntax.naming import NAMERS, Name
-from codekin.syntax.parsing import captures, parse
+from codekin.syntax.naming import NAMERS, plain_name
+from codekin.syntax.parsing import Tree, captures
 
-KINDS = frozenset(
-    "module protocol implementation function macro guard delegate test describe namespace class struct method "
-    "constructor destructor operator lambda".split()
-)
+_TEMPLATE_ARGUMENTS = re.compile(r"<[^<>]*>")
 
 
-@dataclass(slots=True, eq=False)
-class Definition:
-    """One definition; `pieces` are byte ranges (lead included), one for each clause of a name and arity."""
-
-    kind: str
-    start: int
-    end: int
-    head: int
-    parent: "Definition | None" = None
-    name: str = ""
-    qualified: str = ""
-    body: int | None = None
-    pieces: list[tuple[int, int]] = field(default_factory=list)
-    children: list["Definition"] = field(default_factory=list)
-    leads: list[tuple[int, int]] = field(default_factory=list)
-    calls: list[str] = field(default_factory=list)
-
-
-def read(language: Language, source: bytes) -> Definition:
-    """The root (kind `file`) with all definitions below it, clauses merged; raises Timeout."""
-    root = Definition("file", 0, len(source), 0)
-    tree = parse(language.name, source)
-    _sweep(language, source, root, captures(language.name, tree))
+def read(language: Language, tree: Tree) -> Definition:
+    """The root, of kind `file`, with all definitions below it and clauses merged."""
+    sweep = _Sweep(language, tree.source)
+    handlers: dict[str, Callable[[int, int, tree_sitter.Node], None]] = {
+        "leading": sweep.lead,
+        "wrapper": sweep.wrap,
+        "name": sweep.name,
+        "body": sweep.body,
+        "doc": sweep.doc,
+        "quiet": sweep.quiet,
+        "call": sweep.call,
+        "use": sweep.use,
+        "behaviour": sweep.behaviour,
+        "callback": sweep.callback,
+    }
+    for start, minus_end, capture, node in captures(language.name, tree):
+        sweep.close_before(start)
+        if handler := handlers.get(capture):
+            handler(start, -minus_end, node)
+        elif capture in KINDS:
+            sweep.define(capture, start, -minus_end)
+        else:
+            sweep.control(start, capture.removeprefix("control."))
+    root = sweep.open[0]
+    _merge_clauses(language, root)
     return root
 
 
-def _sweep(language: Language, source: bytes, root: Definition, found: list) -> None:  # type: ignore[type-arg]
-    open_ = [root]
-    leads: list[tuple[int, int]] = []
-    wrapper: tuple[int, int] | None = None
-    name_of: Callable[..., Name] = NAMERS[language.name]
-    for start, minus_end, capture, node in found:
-        end = -minus_end
-        while start >= open_[-1].end and len(open_) > 1:
-            open_.pop()
-        inner = open_[-1]
-        if capture in KINDS:
-            if inner.kind != "file" and inner.start == start and inner.end == end:
-                continue
-            head = start
-            if wrapper and wrapper[0] <= start and end <= wrapper[1]:
-                head = wrapper[0]
-            wrapper = None
-            kept = _adjoining(source, leads, head)
-            leads.clear()
-            new = Definition(capture, start, end, kept[0][0] if kept else head, inner)
-            new.leads = kept
-            inner.children.append(new)
-            open_.append(new)
-        elif capture == "leading":
-            leads.append((start, end))
-        elif capture == "wrapper":
-            if wrapper is None or start >= wrapper[1]:
-                wrapper = (start, end)
-        elif capture == "name":
-            if not inner.name and inner.kind != "file":
-                name = name_of(inner.kind, node, source)
-                inner.name, inner.kind = name.text, name.kind
-        elif capture == "call":
-            text = source[node.start_byte : end].decode("utf-8", "replace")
-            if text not in language.keywords:
-                inner.calls.append(text)
+@dataclass(slots=True)
+class _Sweep:
+    """Where the sweep stands: the definitions around it and what has led up to it."""
+
+    language: Language
+    source: bytes
+    open: list[Definition] = field(default_factory=list)
+    leads: list[Lead] = field(default_factory=list)
+    wrapper: Interval | None = None
+    quiet_until: int = 0
+
+    def __post_init__(self) -> None:
+        self.open.append(Definition("file", 0, len(self.source), 0))
+
+    def close_before(self, start: int) -> None:
+        while len(self.open) > 1 and start >= self.open[-1].end:
+            self.open.pop()
+
+    def define(self, kind: str, start: int, end: int) -> None:
+        inner = self.open[-1]
+        if len(self.open) > 1 and (inner.start, inner.end) == (start, end):
+            return
+        wrapped = self.wrapper is not None and self.wrapper[0] <= start and end <= self.wrapper[1]
+        head = self.wrapper[0] if self.wrapper and wrapped else start
+        new = Definition(kind, start, end, head, inner)
+        for lead in _adjoining(self.source, self.leads, head):
+            new.head = min(new.head, lead.start)
+            new.docs += lead.docs
+            new.is_callback |= lead.is_callback
+        self.leads.clear()
+        self.wrapper = None
+        inner.children.append(new)
+        self.open.append(new)
+
+    def lead(self, start: int, end: int, node: tree_sitter.Node) -> None:
+        is_comment = node.type == "comment"
+        if not is_comment or _is_first_on_line(self.source, start):
+            self.leads.append(Lead(start, end, is_comment, [(start, end)] if is_comment else []))
+
+    def wrap(self, start: int, end: int, _node: tree_sitter.Node) -> None:
+        if self.wrapper is None or start >= self.wrapper[1]:
+            self.wrapper = (start, end)
+
+    def name(self, start: int, _end: int, node: tree_sitter.Node) -> None:
+        inner = self.open[-1]
+        if inner.name or len(self.open) == 1 or (inner.body and start >= inner.body[0]):
+            return
+        inner.name_start = start
+        inner.kind, inner.name = NAMERS.get(self.language.name, plain_name)(inner, node, self.source)
+
+    def body(self, start: int, end: int, _node: tree_sitter.Node) -> None:
+        inner = self.open[-1]
+        if inner.body is None and inner.start < start and inner.end - 1 <= end <= inner.end:
+            inner.body = (start, end)
+
+    def doc(self, start: int, end: int, _node: tree_sitter.Node) -> None:
+        lead = self.leads[-1] if self.leads else None
+        (lead.docs if lead and start < lead.end else self.open[-1].docs).append((start, end))
+
+    def quiet(self, _start: int, end: int, _node: tree_sitter.Node) -> None:
+        self.quiet_until = max(self.quiet_until, end)
+
+    def call(self, start: int, end: int, _node: tree_sitter.Node) -> None:
+        if start < self.quiet_until or start in {self.open[-1].start, self.open[-1].name_start}:
+            return
+        text = _plain_call(self.source[start : min(end, start + _LONGEST_CALL)].decode("utf-8", "replace"))
+        if text in self.language.control_words:
+            self.control(start, text)
+        elif text not in self.language.keywords:
+            self._record(start, text, "calls")
+
+    def control(self, start: int, word: str) -> None:
+        self._record(start, word, "control")
+
+    def use(self, start: int, end: int, _node: tree_sitter.Node) -> None:
+        self.open[-1].uses.append(self.source[start:end].decode("utf-8", "replace").strip('<>"'))
+
+    def behaviour(self, start: int, end: int, _node: tree_sitter.Node) -> None:
+        self.open[-1].behaviours.append(_plain_call(self.source[start:end].decode("utf-8", "replace")))
+
+    def callback(self, start: int, _end: int, _node: tree_sitter.Node) -> None:
+        lead = self.leads[-1] if self.leads else None
+        target = lead if lead and start < lead.end else self.open[-1]
+        target.is_callback = True
+
+    def _record(self, start: int, word: str, where: str) -> None:
+        """What a function inside a function does, the outer one does too; a container does not do what its parts do."""
+        for definition in reversed(self.open):
+            getattr(definition, where).append((start, word))
+            if definition.kind in self.language.containers or definition.kind == "file":
+                break
+            if definition.parent and definition.parent.kind in {*self.language.containers, "file"}:
+                break
 
 
-def _adjoining(source: bytes, leads: list[tuple[int, int]], head: int) -> list[tuple[int, int]]:
-    kept: list[tuple[int, int]] = []
-    for start, end in reversed(leads):
-        if end > head or source[end:head].strip():
+_LONGEST_CALL = 120
+
+
+def _plain_call(text: str) -> str:
+    """A called name without blanks and template arguments."""
+    text = "".join(text.split()).removeprefix("template") if " " in text else text
+    while "<" in text and (plain := _TEMPLATE_ARGUMENTS.sub("", text)) != text:
+        text = plain
+    return text
+
+
+def _is_first_on_line(source: bytes, start: int) -> bool:
+    line = max(source.rfind(b"\n", 0, start), source.rfind(b"\r", max(0, start - 400), start)) + 1
+    return not source[line:start].strip()
+
+
+def _adjoining(source: bytes, leads: list[Lead], head: int) -> list[Lead]:
+    """The leads directly in front of an offset; an empty line ends a run of comments, not of attributes."""
+    kept: list[Lead] = []
+    for lead in reversed(leads):
+        gap = source[lead.end : head]
+        if lead.end > head or gap.strip() or (lead.is_comment and _has_empty_line(gap)):
             break
-        kept.append((start, end))
-        head = start
+        kept.append(lead)
+        head = lead.start
     return kept[::-1]
+
+
+def _has_empty_line(gap: bytes) -> bool:
+    return gap.replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n") > 1
+
+
+def _merge_clauses(language: Language, root: Definition) -> None:
+    """Joins the definitions of one name and arity to the first of them."""
+    for parent in [root, *root.below()]:
+        first: dict[tuple[str, str], Definition] = {}
+        kept = []
+        for child in parent.children:
+            key = (child.kind, child.name)
+            if child.kind in language.clause_kinds and child.name and first.setdefault(key, child) is not child:
+                _join(first[key], child)
+            else:
+                kept.append(child)
+        parent.children = kept
+
+
+def _join(first: Definition, clause: Definition) -> None:
+    first.clauses.append(clause)
+    first.children += clause.children
+    first.docs += clause.docs
+    first.calls += clause.calls
+    first.control += clause.control
+    first.is_callback |= clause.is_callback
