@@ -47,6 +47,10 @@ class Language:
     callbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     idle_lines: tuple[str, ...] = ()
     needs_body: bool = False
+    blocks: Mapping[str, str] = field(default_factory=dict)
+    block_openers: frozenset[str] = frozenset()
+    statement_ends: frozenset[str] = frozenset({"newline", ";"})
+    closes_by_indentation: bool = False
     blank_macros: Callable[[bytes], bytes] | None = None
 
 
@@ -61,6 +65,8 @@ not nullptr operator or override private protected public reinterpret_cast requi
 this thread_local throw try typeid typename using virtual wchar_t xor"""
 _PYTHON_WORDS = """False None True and as assert async await break class continue def del elif else except finally for
 from global if import in is lambda match nonlocal not or pass raise return try while with yield"""
+
+_BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 _ROWS = (
     Language(
@@ -77,6 +83,8 @@ _ROWS = (
         clause_kinds=frozenset({"function", "macro", "guard", "delegate"}),
         control_words=frozenset("if unless case cond with for receive try raise throw quote".split()),
         callbacks=ELIXIR_CALLBACKS,
+        blocks={"do": "end", "fn": "end", "<<": ">>", **_BRACKETS},
+        block_openers=frozenset({"do", "->", "else", "after", "rescue", "catch"}),
     ),
     Language(
         name="cpp",
@@ -92,6 +100,9 @@ _ROWS = (
         idle_lines=("#", "public:", "private:", "protected:"),
         needs_body=True,
         blank_macros=blank_macros,
+        blocks=_BRACKETS,
+        block_openers=frozenset({"{"}),
+        statement_ends=frozenset({";", "}", "directive"}),
     ),
     Language(
         name="c",
@@ -107,6 +118,9 @@ _ROWS = (
         idle_lines=("#",),
         needs_body=True,
         blank_macros=blank_macros,
+        blocks=_BRACKETS,
+        block_openers=frozenset({"{"}),
+        statement_ends=frozenset({";", "}", "directive"}),
     ),
     Language(
         name="python",
@@ -120,6 +134,9 @@ _ROWS = (
         lexemes=lexemes.PYTHON,
         scopes=frozenset({"class", "function", "method"}),
         idle_lines=("import ", "from "),
+        blocks=_BRACKETS,
+        block_openers=frozenset({":"}),
+        closes_by_indentation=True,
     ),
 )
 

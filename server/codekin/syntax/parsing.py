@@ -70,16 +70,32 @@ def error_count(language: str, text: str) -> int:
     """How many places of a text do not parse; 0 for a language without a row."""
     if language not in LANGUAGES:
         return 0
-    root = parse(language, text).root
-    return len(_errors(language, root)) if root.has_error else 0
+    try:
+        root = parse(language, text).root
+    except Timeout:
+        return 1
+    return len(_errors(language, root))
+
+
+def parses(language: str, text: str) -> bool:
+    """Whether a text has no place that does not parse."""
+    return error_count(language, text) == 0
+
+
+def innermost_kind(tree: Tree, offset: int) -> str:
+    """The grammar's name for the smallest construct that holds the byte before an offset."""
+    node = tree.root.named_descendant_for_byte_range(max(0, offset - 1), offset)
+    return node.type if node is not None else tree.root.type
 
 
 def _damage(language: str, root: tree_sitter.Node) -> int:
     """Bytes inside what did not parse, and a little for each place."""
-    return sum(node.end_byte - node.start_byte + 10 for node in _errors(language, root)) if root.has_error else 0
+    return sum(node.end_byte - node.start_byte + 10 for node in _errors(language, root))
 
 
 def _errors(language: str, root: tree_sitter.Node) -> list[tree_sitter.Node]:
+    if not root.has_error:
+        return []
     query = tree_sitter.Query(grammar_of(language), "[(ERROR) (MISSING)] @error")
     cursor = tree_sitter.QueryCursor(query)
     cursor.set_max_start_depth(DEEPEST)

@@ -1,0 +1,174 @@
+"""Finds and renames the local names of a piece of code, on tokens alone.
+
+Local are parameters and variables that the piece itself binds. The rules are those of the common
+forms, not of a compiler: a name bound in a way not listed here is left as it is, and one that is
+local in one place and not in another is renamed in both.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from codekin.syntax.lexing import Token, is_code, tokens
+
+_MEMBER_SIGNS = frozenset({".", "->", "::", "@", "?."})
+_TYPE_WORDS = frozenset(
+    "auto bool char const double float int long short signed unsigned void typename wchar_t static constexpr".split()
+)
+_NO_TYPE_WORDS = frozenset("return throw else new delete goto case co_return co_yield co_await operator and or".split())
+_PYTHON_ENDS = frozenset({"=", ",", ")", ":"})
+
+
+def local_names(language: str, text: str) -> tuple[str, ...]:
+    """The names that the text binds, in the order of their first binding."""
+    return bound_names(language, tokens(language, text))
+
+
+def bound_names(language: str, found: Sequence[Token]) -> tuple[str, ...]:
+    """The same, of tokens."""
+    code = [token for token in found if token.kind not in {"space", "comment"}]
+    binders = {"elixir": _bound_in_elixir, "cpp": _bound_in_c, "c": _bound_in_c, "python": _bound_in_python}
+    return tuple(dict.fromkeys(binders[language](code))) if language in binders else ()
+
+
+def rename_locals(text: str, language: str, mapping: Mapping[str, str]) -> str:
+    """The text with names replaced where they stand for variables, inside interpolated strings too."""
+    found = tokens(language, text)
+    code = [at for at, token in enumerate(found) if is_code(token)]
+    pieces = [token.text for token in found]
+    depth = 0
+    for order, at in enumerate(code):
+        token = found[at]
+        depth += (token.text in "([{") - (token.text in ")]}") if token.kind == "operator" else 0
+        before = found[code[order - 1]] if order else None
+        after = found[code[order + 1]] if order + 1 < len(code) else None
+        if token.kind == "name" and token.text in mapping and _is_variable(language, before, token, after, depth):
+            pieces[at] = mapping[token.text]
+        elif token.kind == "string":
+            pieces[at] = _rename_in_string(token.text, language, mapping)
+    return "".join(pieces)
+
+
+def _is_variable(language: str, before: Token | None, token: Token, after: Token | None, depth: int) -> bool:
+    if before is not None and before.text in _MEMBER_SIGNS:
+        return before.text == "::" and language == "elixir"
+    if after is None:
+        return True
+    if language == "elixir":
+        return not (after.text == "(" and after.start == token.end) and (before is None or before.text not in {"&", "%"})
+    if language == "python":
+        opened = before is not None and before.text in {"(", ","}
+        return not (depth and opened and after.text == "=")
+    return after.text != "::"
+
+
+def _rename_in_string(text: str, language: str, mapping: Mapping[str, str]) -> str:
+    if language == "elixir" and "#{" in text:
+        return re.sub(r"#\{([^{}]*)\}", lambda match: "#{" + rename_locals(match[1], language, mapping) + "}", text)
+    if language == "python" and text[:2].rstrip("\"'").lower() in {"f", "rf", "fr"}:
+        return re.sub(r"\{([^{}]*)\}", lambda match: "{" + rename_locals(match[1], language, mapping) + "}", text)
+    return text
+
+
+def _bound_in_elixir(code: Sequence[Token]) -> list[str]:
+    """Names in heads of definitions, and to the left of `=`, `<-` and `->`."""
+    bound: list[str] = []
+    pattern: list[str] = []
+    in_head = False
+    for at, token in enumerate(code):
+        word = token.text
+        before = code[at - 1].text if at else ""
+        after = code[at + 1] if at + 1 < len(code) else None
+        if token.kind == "keyword":
+            if word.startswith("def") and word not in {"defmodule", "defimpl", "defprotocol", "defstruct"}:
+                in_head = True
+            if word in {"do", "fn", "else", "rescue", "catch", "after", "with", "for"}:
+                bound += pattern if in_head else []
+                in_head = False
+                pattern = []
+        elif word in {"=", "<-", "->"}:
+            bound += pattern
+            pattern = []
+        elif token.kind == "newline" and not in_head:
+            pattern = pattern if before in {",", "(", "[", "{", "|"} else []
+        elif token.kind == "atom" and word == "do:":
+            bound += pattern if in_head else []
+            in_head, pattern = False, []
+        elif token.kind == "name" and _is_elixir_variable(before, token, after):
+            pattern.append(word)
+    return bound
+
+
+def _is_elixir_variable(before: str, token: Token, after: Token | None) -> bool:
+    if not (token.text[0].islower() or token.text[0] == "_") or token.text == "_":
+        return False
+    if before in {".", "&", "%", "@", "^"} or token.text[-1] in "?!":
+        return False
+    return after is None or not (after.text == "(" and after.start == token.end)
+
+
+def _bound_in_c(code: Sequence[Token]) -> list[str]:
+    """Names that follow a type and are followed by what ends a declarator."""
+    code = [token for token in code if token.kind != "newline"]
+    bound = []
+    for at, token in enumerate(code[1:-1], start=1):
+        if token.kind != "name" or code[at + 1].text not in {"=", ";", ",", ")", "{", "[", ":", "("}:
+            continue
+        if code[at + 1].text == "(" and (at < 2 or code[at - 1].text not in {"auto"}):
+            continue
+        if _ends_type(code, at - 1):
+            bound.append(token.text)
+    return bound
+
+
+def _ends_type(code: Sequence[Token], at: int) -> bool:
+    """Whether a type ends at this token: a name or a type's word, then any number of `*`, `&` and `const`."""
+    signs = False
+    while at >= 0 and code[at].text in {"*", "&", "&&", "const"}:
+        signs |= code[at].text != "const"
+        at -= 1
+    if at < 0:
+        return False
+    token = code[at]
+    if token.text in _TYPE_WORDS:
+        return True
+    if token.text == ">":
+        return True
+    if token.kind != "name" or token.text in _NO_TYPE_WORDS:
+        return False
+    before = code[at - 1].text if at else ";"
+    if before in {".", "->"}:
+        return False
+    return not signs or before in {";", "{", "}", "(", ",", "::", "const", "struct", "<", "static", "mutable"}
+
+
+def _bound_in_python(code: Sequence[Token]) -> list[str]:
+    """Parameters, and names to the left of `=`, after `for`, `as` and before `:=`."""
+    bound: list[str] = []
+    pattern: list[str] = []
+    depth, head = 0, ""
+    for at, token in enumerate(code):
+        word = token.text
+        before = code[at - 1].text if at else ""
+        after = code[at + 1].text if at + 1 < len(code) else ""
+        if token.kind == "operator":
+            depth += (word in "([{") - (word in ")]}")
+        if token.kind == "newline" and not depth:
+            pattern, head = [], ""
+        elif word in {"def", "lambda", "for"}:
+            head, pattern = word, []
+        elif word == "in" and head == "for":
+            bound += pattern
+            pattern, head = [], ""
+        elif word == ":" and head and (head == "lambda" or not depth):
+            head = ""
+        elif word == "=" and not depth:
+            bound += pattern
+            pattern = []
+        elif token.kind == "name" and before not in {".", "->"}:
+            if before == "as" or after == ":=":
+                bound.append(word)
+            elif head in {"def", "lambda"}:
+                bound += [word] if before in {"(", ",", "*", "**", "lambda"} and after in _PYTHON_ENDS else []
+            elif head == "for" or (after in {"=", ",", ":", ")"} and (not depth or pattern)):
+                pattern.append(word)
+    return [name for name in bound if name not in {"self", "cls"}]
