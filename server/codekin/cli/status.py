@@ -1,0 +1,60 @@
+"""`codekin status`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from codekin import places
+from codekin.cli import options
+from codekin.cli.output import print_json, print_rows, say
+from codekin.cli.roots import find_root
+from codekin.daemon.client import Client
+
+
+def status(
+    path: Annotated[Path, typer.Argument(help="A file or folder of the workspace.")] = Path(),
+    files: Annotated[bool, typer.Option("--files", help="List every file, and why it is left out.")] = False,
+    json: options.Json = False,
+    data_dir: options.DataDir = None,
+) -> int:
+    """Show how a workspace is doing: what is indexed, with which model, and what is wrong."""
+    data = places.data_dir(data_dir)
+    root = find_root(data, path)
+    with Client.connect(data) as client:
+        found = client.get("/status", root=str(root))
+        listed = client.get("/files", root=str(root))["files"] if files else None
+    if json:
+        print_json(found if listed is None else {**found, "file_list": listed})
+        return 0
+    if listed is not None:
+        print_rows(("path", "language", "left out because"), [_file_cells(row) for row in listed])
+        return 0
+    for line in lines(found):
+        say(line)
+    return 0
+
+
+def lines(status: Mapping[str, Any]) -> list[str]:
+    """A workspace's status in words."""
+    model, progress = status["model"], status["progress"]
+    found = [
+        f"workspace  {status['root']}",
+        f"state      {status['state']}" + (f" ({progress['done']} of {progress['total']})" if progress else ""),
+        f"files      {status['files']} indexed, {status['skipped']} left out",
+        f"fragments  {status['fragments']}, {status['embedded']} embedded",
+        f"model      {model['name'] or 'none'} ({model['phase']})",
+        f"space      {status['space'] or 'none yet'}",
+    ]
+    others = ((name, status.get(name)) for name in ("completion", "learning"))
+    found += [
+        f"{name:<10} " + ", ".join(f"{key} {value}" for key, value in about.items())
+        for name, about in others
+        if isinstance(about, dict)
+    ]
+    return found + [f"problem    {problem}" for problem in status["problems"]]
+
+
+def _file_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["path"], row["language"], row["skipped"] or ("unsaved" if row["buffer"] else "")
