@@ -104,9 +104,9 @@ def test_only_the_protocols_breaks_end_a_line(text, lines):
 
 def test_a_position_inside_a_character_is_its_start():
     """A client that counts differently must not split an emoji in two."""
-    assert [0, 1, 1, 2, 3] == [to_code_points("a🙂b", column, Encoding.UTF16) for column in range(5)]
-    assert [0, 1, 1, 1, 1, 2, 3, 3] == [to_code_points("a🙂b", column, Encoding.UTF8) for column in range(8)]
-    assert [0, 1, 3, 4] == [to_client_units("a🙂b", count, Encoding.UTF16) for count in range(4)]
+    assert [to_code_points("a🙂b", column, Encoding.UTF16) for column in range(5)] == [0, 1, 1, 2, 3]
+    assert [to_code_points("a🙂b", column, Encoding.UTF8) for column in range(8)] == [0, 1, 1, 1, 1, 2, 3, 3]
+    assert [to_client_units("a🙂b", count, Encoding.UTF16) for count in range(4)] == [0, 1, 3, 4]
 
 
 def test_a_character_that_arrives_in_two_halves_is_joined():
@@ -183,7 +183,13 @@ def test_a_line_of_a_megabyte_is_edited_in_place():
 
 @pytest.mark.parametrize(
     ("offered", "chosen"),
-    [(None, "utf-16"), ([], "utf-16"), (["utf-8", "utf-16"], "utf-8"), (["ebcdic", "utf-32"], "utf-32"), (["x"], "utf-16")],
+    [
+        (None, "utf-16"),
+        ([], "utf-16"),
+        (["utf-8", "utf-16"], "utf-8"),
+        (["ebcdic", "utf-32"], "utf-32"),
+        (["x"], "utf-16"),
+    ],
 )
 def test_the_clients_first_known_encoding_is_taken(offered, chosen):
     """The wrong unit shifts every column after the first emoji."""

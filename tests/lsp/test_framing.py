@@ -97,7 +97,16 @@ def test_dripping_frames_come_out_whole():
 
 def test_pieces_of_any_size_give_the_same_messages():
     """Where the pipe cuts the bytes is chance and may change nothing, broken input included."""
-    parts = [GOOD, b"Content-Length: -1\r\n\r\n", frame(b"{"), b"garbage\n", b"Content-Length: 500\r\n\r\n{", GOOD, b"\x00\n", GOOD]
+    parts = [
+        GOOD,
+        b"Content-Length: -1\r\n\r\n",
+        frame(b"{"),
+        b"garbage\n",
+        b"Content-Length: 500\r\n\r\n{",
+        GOOD,
+        b"\x00\n",
+        GOOD,
+    ]
     for seed in range(200):
         source = random.Random(seed)
         data = b"".join(source.choices(parts, k=12)) + GOOD

@@ -1,6 +1,6 @@
-"""The text of the open documents, kept equal to the client's through any sequence of edits.
+r"""The text of the open documents, kept equal to the client's through any sequence of edits.
 
-Knows the protocol's three line breaks (\\n, \\r\\n, \\r) and no other, versions, and how to
+Knows the protocol's three line breaks (\n, \r\n, \r) and no other, versions, and how to
 apply ranges. Knows nothing of files, folders or what the text means. A document is changed
 on the event loop alone; others get the immutable `Snapshot`.
 """

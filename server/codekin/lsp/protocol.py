@@ -1,0 +1,250 @@
+"""JSON-RPC as the protocol asks for it: every request is answered once, whatever comes in.
+
+Knows ids, the order of a session (initialize … shutdown, exit), cancellation and errors, on top
+of pygls, which knows the capabilities and the types. Knows nothing of the features. Handlers
+are coroutines that take the request's params as plain JSON.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, cast
+
+from lsprotocol import types as lsp
+from pygls.lsp.server import LanguageServer
+from pygls.protocol import LanguageServerProtocol, lsp_method
+
+from codekin.errors import CodekinError, UsageError
+from codekin.lsp.framing import INVALID_REQUEST, Fault
+
+METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
+NOT_INITIALIZED, REQUEST_FAILED, REQUEST_CANCELLED = -32002, -32803, -32800
+LONGEST_WAIT = 30.0
+"""Seconds that the client gets to answer a request of ours."""
+LAST_ANSWERS = 1.0
+"""Seconds that requests get once the client has closed its end."""
+
+Handler = Callable[[Any], Coroutine[Any, Any, Any]]
+MessageId = int | str
+
+log = logging.getLogger(__name__)
+
+
+class Protocol(LanguageServerProtocol):
+    """One client's connection."""
+
+    def __init__(self, server: LanguageServer, converter: Any) -> None:
+        super().__init__(server, converter)
+        self.stopped = asyncio.Event()
+        self.exit_code = 1
+        self._initialized = False
+        self._queue: deque[Any | Fault] = deque()
+        self._pumping = False
+        self._running: dict[MessageId, asyncio.Task[Any]] = {}
+
+    def receive(self, messages: list[Any | Fault]) -> None:
+        """Take messages in; they are dispatched in order, each after the first step of the one before.
+
+        So a handler that looks at a document before its first `await` sees the text that the
+        client had when it asked.
+        """
+        self._queue.extend(messages)
+        if not self._pumping:
+            self._pumping = True
+            self._pump()
+
+    async def drain(self) -> None:
+        """The client has closed its end: answer what it asked before, but not for long, and stop."""
+        until = asyncio.get_running_loop().time() + LAST_ANSWERS
+        while (self._pumping or self._running) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        self.stopped.set()
+
+    async def ask(self, method: str, params: Any) -> Any:
+        """The client's answer to a request of ours. Raises JsonRpcException or TimeoutError."""
+        future = self.send_request(method, params)
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(future), LONGEST_WAIT)
+        finally:
+            for number in [key for key, value in self._request_futures.items() if value is future]:
+                self._request_futures.pop(number)
+                self._result_types.pop(number, None)
+
+    def _pump(self) -> None:
+        if not self._queue:
+            self._pumping = False
+            return
+        message = self._queue.popleft()
+        try:
+            self._dispatch(message)
+        except Exception:  # the outermost loop: nothing a client sends may end the session
+            log.exception("A message could not be handled")
+        asyncio.get_running_loop().call_soon(self._pump)
+
+    def _dispatch(self, message: Any | Fault) -> None:
+        if isinstance(message, Fault):
+            self._refuse(None, message.code, message.message)
+        elif not isinstance(message, dict):
+            self._refuse(None, INVALID_REQUEST, "A message must be a JSON object.")
+        elif isinstance(message.get("method"), str):
+            self._dispatch_call(message)
+        elif "method" not in message and "id" in message and ("result" in message or "error" in message):
+            self._take_response(message)
+        else:
+            self._refuse(_id_of(message), INVALID_REQUEST, "A message needs a method, or a result for its id.")
+
+    def _dispatch_call(self, message: dict[str, Any]) -> None:
+        method, params = message["method"], message.get("params")
+        if "id" not in message:
+            self._notified(method, params)
+            return
+        number = _id_of(message)
+        if number is None:
+            self._refuse(None, INVALID_REQUEST, "A request's id must be a string or a whole number.")
+        elif (fault := self._objection(number, message)) is not None:
+            self._refuse(number, fault.code, fault.message)
+        elif (handler := self._handler(method)) is None:
+            self._refuse(number, METHOD_NOT_FOUND, f"This server has no method {method!r}.")
+        else:
+            self._initialized = True
+            task = asyncio.ensure_future(handler(params))
+            self._running[number] = task
+            task.add_done_callback(partial(self._answer, number))
+
+    def _objection(self, number: MessageId, message: dict[str, Any]) -> Fault | None:
+        """Why a request may not run now."""
+        if message.get("jsonrpc") != "2.0":
+            return Fault(INVALID_REQUEST, 'A request needs "jsonrpc": "2.0".')
+        if number in self._running:
+            return Fault(INVALID_REQUEST, f"The request {number!r} is still being answered: use another id.")
+        if self._shutdown:
+            return Fault(INVALID_REQUEST, "The server has been shut down.")
+        if self._initialized == (message["method"] == lsp.INITIALIZE):
+            again = "The session is initialized already."
+            return Fault(INVALID_REQUEST, again) if self._initialized else Fault(NOT_INITIALIZED, "Initialize first.")
+        return None
+
+    def _notified(self, method: str, params: Any) -> None:
+        if method == lsp.EXIT:
+            self.exit_code = 0 if self._shutdown else 1
+            self.stopped.set()
+        elif method == lsp.CANCEL_REQUEST:
+            self._cancel(params)
+        elif self._initialized and not self._shutdown and (handler := self._handler(method)) is not None:
+            task = asyncio.ensure_future(handler(params))
+            self._running[f"\0{id(task)}"] = task  # the loop alone would not keep it alive
+            task.add_done_callback(self._noted)
+
+    def _handler(self, method: str) -> Handler | None:
+        if method == lsp.INITIALIZE:
+            return self._initialize
+        if method == lsp.SHUTDOWN:
+            return self._shut_down
+        return self.fm.features.get(method)
+
+    def _cancel(self, params: Any) -> None:
+        number = params.get("id") if isinstance(params, dict) else None
+        if isinstance(number, int | str) and (task := self._running.get(number)) is not None:
+            task.cancel()
+
+    def _answer(self, number: MessageId, task: asyncio.Task[Any]) -> None:
+        self._running.pop(number, None)
+        try:
+            error = _failure(task)
+            result = None if error else self._converter.unstructure(task.result())
+        except Exception as failure:  # a result that is no JSON still needs its answer
+            log.exception("A result could not be sent")
+            result, error = None, (INTERNAL_ERROR, f"The answer could not be written: {failure}.")
+        if error is not None:
+            self._refuse(number, *error)
+        else:
+            self._send_data({"jsonrpc": "2.0", "id": number, "result": result})
+
+    def _noted(self, task: asyncio.Task[Any]) -> None:
+        self._running.pop(f"\0{id(task)}", None)
+        _failure(task)
+
+    def _refuse(self, number: MessageId | None, code: int, message: str) -> None:
+        self._send_data({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}})
+
+    def _take_response(self, message: dict[str, Any]) -> None:
+        number = _id_of(message)
+        future = None if number is None else self._request_futures.pop(number, None)
+        if future is None or not future.set_running_or_notify_cancel():
+            return
+        if (error := message.get("error")) is not None:
+            future.set_exception(CodekinError(f"The editor refused: {_sentence(error)}"))
+        else:
+            future.set_result(message.get("result"))
+
+    async def _initialize(self, params: Any) -> lsp.InitializeResult:
+        given = params if isinstance(params, dict) else {}
+        for begin in cast("Server", self._server).beginnings:
+            begin(given)
+        typed = self._converter.structure(_needed(given), lsp.InitializeParams)
+        steps = super().lsp_initialize(typed)
+        try:
+            next(steps)
+        except StopIteration as done:
+            return cast("lsp.InitializeResult", done.value)
+        raise RuntimeError("initialize has a handler of its own")
+
+    async def _shut_down(self, _params: Any) -> None:
+        self._shutdown = True
+        for task in tuple(self._running.values()):
+            if task is not asyncio.current_task():
+                task.cancel()
+
+    @lsp_method(lsp.WORKSPACE_EXECUTE_COMMAND)
+    def lsp_workspace__execute_command(self, *_arguments: Any) -> Any:
+        """Never called: it stands here so that the capability is announced."""
+
+
+class Server(LanguageServer):
+    """pygls's server with our protocol; `beginnings` see the params of initialize before it is answered."""
+
+    protocol: Protocol
+
+    def __init__(self, name: str, version: str) -> None:
+        self.beginnings: list[Callable[[dict[str, Any]], None]] = []
+        super().__init__(name, version, protocol_cls=Protocol)
+
+    def report_server_error(self, error: Exception, source: Any) -> None:
+        """Errors go to the log; the user hears of them through the status alone."""
+        log.error("%s: %s", source, error)
+
+
+def _failure(task: asyncio.Task[Any]) -> tuple[int, str] | None:
+    """Code and sentence of what a handler raised; the traceback of what should not happen is logged."""
+    if task.cancelled():
+        return REQUEST_CANCELLED, "The request was cancelled."
+    match task.exception():
+        case None:
+            return None
+        case UsageError() as error:
+            return INVALID_PARAMS, str(error)
+        case CodekinError() as error:
+            return REQUEST_FAILED, str(error)
+        case error:
+            log.error("A handler failed", exc_info=error)
+            return INTERNAL_ERROR, f"Codekin met an error of its own: {type(error).__name__}: {error}"
+
+
+def _id_of(message: dict[str, Any]) -> MessageId | None:
+    number = message.get("id")
+    return number if isinstance(number, int | str) and not isinstance(number, bool) else None
+
+
+def _sentence(error: Any) -> str:
+    return str(error.get("message")) if isinstance(error, dict) else str(error)
+
+
+def _needed(params: dict[str, Any]) -> dict[str, Any]:
+    """The params with only what the capabilities depend on, so that a client's novelties do no harm."""
+    capabilities = params.get("capabilities")
+    general = capabilities.get("general") if isinstance(capabilities, dict) else None
+    encodings = general.get("positionEncodings") if isinstance(general, dict) else None
+    known = [name for name in encodings if isinstance(name, str)] if isinstance(encodings, list) else None
+    return {"processId": None, "rootUri": None, "capabilities": {"general": {"positionEncodings": known}}}
