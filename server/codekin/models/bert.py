@@ -16,6 +16,9 @@ from torch.nn import functional
 from codekin.errors import CheckpointError
 from codekin.models.kernels import PLAIN, Kernel
 
+SCORE_LIMIT = 80.0
+"""Attention scores beyond this would overflow an exponential; a trained encoder's stay below 30."""
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:
@@ -68,37 +71,56 @@ class Bert:
         for row, sequence in enumerate(sequences):
             ids[row, : len(sequence)] = torch.tensor(sequence)
         mask = torch.arange(longest)[None, :] < lengths[:, None]
-        hidden = self._forward(ids, None if bool(mask.all()) else mask)
+        hidden = self._forward(ids, mask)
         summed = torch.einsum("nlh,nl->nh", hidden.float(), mask.float())
         return functional.normalize(summed / lengths[:, None], dim=1)
 
-    def _forward(self, ids: Tensor, mask: Tensor | None) -> Tensor:
+    def _forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Hidden states (n, length, width) of ids (n, length); mask is True where a token stands."""
         count, length = ids.shape
         embedded = self.words[ids] + self.positions[:length]
         rows = self._normed(embedded.view(count * length, -1), self.norm)
-        bias = None
-        if mask is not None:
-            bias = torch.zeros(count, 1, 1, length, dtype=rows.dtype)
-            bias.masked_fill_(~mask[:, None, None, :], float("-inf"))
-            bias = bias.expand(count, 1, length, length)
+        attend = exponential_attention if self.kernel.dtype is torch.bfloat16 else fused_attention
         for layer in self.layers:
-            rows = self._block(layer, rows, (count, length), bias)
+            packed = self._linear(rows, layer.attention_in).view(count, length, 3, self.heads, -1)
+            mixed = attend(packed, mask).reshape(rows.shape)
+            rows = self._normed(rows + self._linear(mixed, layer.attention_out), layer.attention_norm)
+            wide = self._linear(rows, layer.feed_in, "gelu")
+            rows = self._normed(rows + self._linear(wide, layer.feed_out), layer.feed_norm)
         return rows.view(count, length, -1)
 
-    def _block(self, layer: Layer, rows: Tensor, shape: tuple[int, int], bias: Tensor | None) -> Tensor:
-        linear = self.kernel.linear
-        packed = linear(rows, layer.attention_in.weight, layer.attention_in.bias)
-        query, key, value = packed.view(*shape, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        mixed = mixed.transpose(1, 2).reshape(rows.shape)
-        mixed = linear(mixed, layer.attention_out.weight, layer.attention_out.bias)
-        rows = self._normed(rows + mixed, layer.attention_norm)
-        wide = linear(rows, layer.feed_in.weight, layer.feed_in.bias, "gelu")
-        return self._normed(rows + linear(wide, layer.feed_out.weight, layer.feed_out.bias), layer.feed_norm)
+    def _linear(self, rows: Tensor, layer: Affine, activation: str = "none") -> Tensor:
+        return self.kernel.linear(rows, layer.weight, layer.bias, activation)
 
     def _normed(self, rows: Tensor, norm: Affine) -> Tensor:
         return functional.layer_norm(rows, rows.shape[-1:], norm.weight, norm.bias, self.epsilon)
+
+
+def fused_attention(packed: Tensor, mask: Tensor) -> Tensor:
+    """Torch's own attention; packed is (n, length, 3, heads, width) and the result (n, length, heads, width)."""
+    query, key, value = packed.permute(2, 0, 3, 1, 4)
+    bias = None
+    if not bool(mask.all()):
+        bias = torch.zeros(mask.shape, dtype=packed.dtype).masked_fill_(~mask, float("-inf"))
+        bias = bias[:, None, None, :].expand(-1, 1, mask.shape[1], -1)
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=bias).transpose(1, 2)
+
+
+def exponential_attention(packed: Tensor, mask: Tensor) -> Tensor:
+    """The same through two batched products, four times as fast in bfloat16 with narrow heads.
+
+    The softmax is an exponential whose row sums come out of the second product, as a column of
+    ones beside the values; where both are zero a padded key counts for nothing.
+    """
+    count, length, _, heads, width = packed.shape
+    query, key, value = packed.permute(2, 0, 3, 1, 4).reshape(3, count * heads, length, width)
+    scores = torch.bmm(query * width**-0.5, key.transpose(1, 2))
+    weights = scores.clamp_(-SCORE_LIMIT, SCORE_LIMIT).exp_()
+    counted = functional.pad(value, (0, 1), value=1.0).view(count, heads, length, -1)
+    counted = (counted * mask[:, None, :, None]).view(count * heads, length, -1)
+    mixed = torch.bmm(weights, counted)
+    mixed = mixed[..., :-1] / mixed[..., -1:]
+    return mixed.view(count, heads, length, width).transpose(1, 2)
 
 
 def build_bert(tensors: Mapping[str, Tensor], config: Mapping[str, Any], kernel: Kernel = PLAIN) -> Bert:
