@@ -137,7 +137,7 @@ class Window:
         return found
 
     def notifications(self, method: str) -> list[Any]:
-        return [m["params"] for m in self.sent if m.get("method") == method]
+        return [m.get("params", {}) for m in self.sent if m.get("method") == method]
 
     async def begin(self, *roots, encodings=("utf-16",), capabilities: dict | None = None, **params: Any) -> dict:
         """Initialize with folders; gives the capabilities."""

@@ -43,6 +43,8 @@ class Protocol(LanguageServerProtocol):
         self._queue: deque[Any | Fault] = deque()
         self._pumping = False
         self._running: dict[MessageId, asyncio.Task[Any]] = {}
+        self._asked: dict[MessageId | None, asyncio.Future[Any]] = {}
+        self._count = 0
 
     def receive(self, messages: list[Any | Fault]) -> None:
         """Take messages in; they are dispatched in order, each after the first step of the one before.
@@ -62,15 +64,20 @@ class Protocol(LanguageServerProtocol):
             await asyncio.sleep(0.01)
         self.stopped.set()
 
+    def notify(self, method: str, params: Any | None = None) -> None:
+        """Send a notification; its params are plain JSON or one of the protocol's types."""
+        self._send_call({"method": method}, params)
+
     async def ask(self, method: str, params: Any) -> Any:
-        """The client's answer to a request of ours. Raises JsonRpcException or TimeoutError."""
-        future = self.send_request(method, params)
+        """The client's answer to a request of ours, as plain JSON. Raises CodekinError or TimeoutError."""
+        self._count += 1
+        number = f"codekin-{self._count}"
+        self._asked[number] = asyncio.get_running_loop().create_future()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(future), LONGEST_WAIT)
+            self._send_call({"id": number, "method": method}, params)
+            return await asyncio.wait_for(self._asked[number], LONGEST_WAIT)
         finally:
-            for number in [key for key, value in self._request_futures.items() if value is future]:
-                self._request_futures.pop(number)
-                self._result_types.pop(number, None)
+            del self._asked[number]
 
     def _pump(self) -> None:
         if not self._queue:
@@ -169,10 +176,13 @@ class Protocol(LanguageServerProtocol):
     def _refuse(self, number: MessageId | None, code: int, message: str) -> None:
         self._send_data({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}})
 
+    def _send_call(self, call: dict[str, Any], params: Any) -> None:
+        given = {} if params is None else {"params": self._converter.unstructure(params)}
+        self._send_data({"jsonrpc": "2.0", **call, **given})
+
     def _take_response(self, message: dict[str, Any]) -> None:
-        number = _id_of(message)
-        future = None if number is None else self._request_futures.pop(number, None)
-        if future is None or not future.set_running_or_notify_cancel():
+        future = self._asked.get(_id_of(message))
+        if future is None or future.done():
             return
         if (error := message.get("error")) is not None:
             future.set_exception(CodekinError(f"The editor refused: {_sentence(error)}"))
