@@ -1,0 +1,120 @@
+"""`codekin lsp` as a process: over real pipes, through every kind of end, light enough for each window."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from codekin.lsp.framing import frame
+
+HEAVY = [
+    "torch",
+    "numpy",
+    "tree_sitter",
+    "tokenizers",
+    "transformers",
+    "tantivy",
+    "typer",
+    "rich",
+    "httpx",
+    "starlette",
+]
+
+
+def test_a_window_loads_nothing_heavy():
+    """Twenty windows must not hold twenty copies of a model's libraries, nor wait for an import."""
+    code = f"import sys, codekin.lsp.server; print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+BROKEN = [
+    b"Content-Length: 1000000000000\r\n\r\n{}",
+    b"Content-Length: -1\r\n\r\n{}",
+    b"Content-Length: 500\r\n\r\n{",
+    b"\x00\xff" * 10_000 + b"\n",
+    frame(b"[" * 100_000),
+    frame(b'{"jsonrpc":"2.0","id":' + b"[" * 900 + b"]" * 900 + b"}"),
+    frame(json.dumps({"jsonrpc": "2.0", "method": "x", "params": {"a": {"jsonrpc": "2.0", "id": 1}}}).encode()),
+]
+
+
+def test_broken_bytes_are_survived(start_editor):
+    """After anything at all, the next request is answered."""
+    editor = start_editor()
+    editor.begin()
+    for number, broken in enumerate(BROKEN):
+        editor.send_bytes(broken)
+        body = json.dumps({"jsonrpc": "2.0", "id": f"next {number}", "method": "codekin/status"}).encode()
+        editor.send_bytes(b"content-length:%d\n\n" % len(body) + body)
+        assert editor.reply(f"next {number}")["result"]["kind"] == "Inactive"
+
+
+def test_a_client_that_does_not_read_is_still_heard(start_editor):
+    """A full pipe to the client must not stop the server from reading."""
+    editor = start_editor()
+    editor.begin()
+    os.kill(editor.process.pid, 0)
+    for number in range(3000):
+        editor.send(id=f"n{number}", method="codekin/status")
+    assert editor.reply("n2999")["result"]
+    ids = [message["id"] for message in editor.messages if str(message.get("id", "")).startswith("n")]
+    assert ids == [f"n{number}" for number in range(3000)]
+
+
+def test_shutdown_and_exit(start_editor):
+    """An orderly end is silent and has status 0."""
+    editor = start_editor()
+    editor.begin()
+    editor.ask("shutdown")
+    editor.send(method="exit")
+    assert editor.process.wait(10) == 0
+    assert editor.process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("end", ["close", "term", "exit"])
+def test_disorderly_ends(start_editor, end):
+    """A closed pipe, a signal, or exit without shutdown end the process at once, silently, with status 1."""
+    editor = start_editor()
+    editor.begin()
+    if end == "close":
+        editor.process.stdin.close()
+    elif end == "term":
+        editor.process.send_signal(signal.SIGTERM)
+    else:
+        editor.send(method="exit")
+    assert editor.process.wait(10) == 1
+    assert editor.process.stderr.read() == b""
+
+
+def test_what_was_asked_before_the_pipe_closed_is_answered():
+    """A script may write its requests and close its end before it reads."""
+    initialize = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"capabilities": {}}}
+    status = {"jsonrpc": "2.0", "id": 2, "method": "codekin/status"}
+    written = b"".join(frame(json.dumps(message).encode()) for message in (initialize, status))
+    command = [sys.executable, "-P", "-m", "codekin", "lsp"]
+    done = subprocess.run(command, input=written, capture_output=True, check=False, timeout=60)
+    assert b'"id": 1' in done.stdout
+    assert b'"id": 2' in done.stdout
+
+
+def test_the_server_ends_with_the_editor_that_started_it(start_editor):
+    """An editor that is killed closes nothing if another process holds the pipe."""
+    parent = subprocess.Popen(["sleep", "600"])
+    editor = start_editor()
+    editor.begin(processId=parent.pid)
+    parent.kill()  # not waited for: a zombie counts as ended
+    assert editor.process.wait(10) == 1
+    parent.wait()
+
+
+def test_an_editor_that_is_gone_already(start_editor):
+    """A process id that nobody has ends the server, after its answer."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    editor = start_editor()
+    editor.ask("initialize", {"processId": gone.pid, "capabilities": {}})
+    assert editor.process.wait(10) == 1
