@@ -26,7 +26,7 @@ class Language:
     """One row: everything about a language that is not in its query file.
 
     `grammar` is a package with a `language()` function; `separator` joins the names of `scopes`, the
-    kinds that lend their name to what is inside. The fragment of a kind in `containers` is an outline.
+    kinds that lend their name to what is inside. `forms` are calls that define, by their word. The fragment of a kind in `containers` is an outline.
     Definitions of the `clause_kinds` with one name and arity are one. `control_words` are calls that
     steer; `callbacks` are known by the behaviour's name. `idle_lines` begin lines that say nothing of
     their own. `blank_macros` helps a text that does not parse.
@@ -42,6 +42,7 @@ class Language:
     keywords: frozenset[str]
     lexemes: tuple[tuple[str, str], ...]
     scopes: frozenset[str]
+    forms: Mapping[str, str] = field(default_factory=dict)
     clause_kinds: frozenset[str] = frozenset()
     control_words: frozenset[str] = frozenset()
     callbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -66,6 +67,23 @@ this thread_local throw try typeid typename using virtual wchar_t xor"""
 _PYTHON_WORDS = """False None True and as assert async await break class continue def del elif else except finally for
 from global if import in is lambda match nonlocal not or pass raise return try while with yield"""
 
+_ELIXIR_FORMS = {
+    "defmodule": "module",
+    "defprotocol": "protocol",
+    "defimpl": "implementation",
+    "def": "function",
+    "defp": "function",
+    "defmacro": "macro",
+    "defmacrop": "macro",
+    "defguard": "guard",
+    "defguardp": "guard",
+    "defdelegate": "delegate",
+    "describe": "describe",
+    "test": "test",
+    "property": "test",
+    "use": "use",
+    "import": "use",
+}
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
 
 _ROWS = (
@@ -80,6 +98,7 @@ _ROWS = (
         keywords=frozenset(_ELIXIR_WORDS.split()),
         lexemes=lexemes.ELIXIR,
         scopes=frozenset({"module", "protocol", "implementation"}),
+        forms=_ELIXIR_FORMS,
         clause_kinds=frozenset({"function", "macro", "guard", "delegate"}),
         control_words=frozenset("if unless case cond with for receive try raise throw quote".split()),
         callbacks=ELIXIR_CALLBACKS,

@@ -14,6 +14,7 @@ DEEPEST = 500
 _SECONDS_PER_MEGABYTE = 10.0
 _LEAST_SECONDS = 5.0
 _CHUNK = 1 << 16
+_WORD = 64
 
 Capture = tuple[int, int, str, tree_sitter.Node]
 
@@ -103,11 +104,16 @@ def _errors(language: str, root: tree_sitter.Node) -> list[tree_sitter.Node]:
 
 
 def _parse(language: str, source: bytes, deadline: float) -> tree_sitter.Node:
+    """The root node; read in large chunks here, in small ones by the query, which asks for words."""
+    size = _CHUNK
+
     def chunk(offset: int, _point: object) -> bytes:
-        return source[offset : offset + _CHUNK]
+        return source[offset : offset + size]
 
     parser = tree_sitter.Parser(grammar_of(language))
     try:
-        return parser.parse(chunk, progress_callback=lambda *_: monotonic() > deadline).root_node
+        root = parser.parse(chunk, progress_callback=lambda *_: monotonic() > deadline).root_node
     except ValueError as error:
         raise Timeout from error
+    size = _WORD
+    return root

@@ -22,6 +22,7 @@ def read(language: Language, tree: Tree) -> Definition:
     """The root, of kind `file`, with all definitions below it and clauses merged."""
     sweep = _Sweep(language, tree.source)
     handlers: dict[str, Callable[[int, int, tree_sitter.Node], None]] = {
+        "form": sweep.form,
         "leading": sweep.lead,
         "wrapper": sweep.wrap,
         "name": sweep.name,
@@ -79,6 +80,21 @@ class _Sweep:
         self.wrapper = None
         inner.children.append(new)
         self.open.append(new)
+
+    def form(self, start: int, end: int, node: tree_sitter.Node) -> None:
+        """A call that defines or uses something, by its word and its first argument."""
+        word = _WORD.match(self.source, start)
+        meaning = self.language.forms.get(word[0].decode()) if word else None
+        if meaning is None:
+            return
+        first = node.named_children[1].named_child(0)
+        if first is None or (meaning in _BLOCK_FORMS and node.named_children[-1].type != "do_block"):
+            return
+        if meaning in KINDS:
+            self.define(meaning, start, end)
+            self.name(first.start_byte, first.end_byte, first)
+        elif first.type in {"alias", "call", "atom"}:
+            self.use(first.start_byte, first.end_byte, first)
 
     def lead(self, start: int, end: int, node: tree_sitter.Node) -> None:
         is_comment = node.type == "comment"
@@ -142,6 +158,8 @@ class _Sweep:
 
 
 _LONGEST_CALL = 120
+_WORD = re.compile(rb"[a-z_]+")
+_BLOCK_FORMS = frozenset({"test", "describe"})
 
 
 def _plain_call(text: str) -> str:

@@ -8,6 +8,7 @@ import tree_sitter
 MOST_LINES = 60
 MOST_CHARACTERS = 1600
 _DEEPEST = 12
+_SMALL = 80
 
 
 class Line(NamedTuple):
@@ -57,16 +58,16 @@ def _reach(lines: Sequence[Line], start: int) -> int:
 
 
 def depths_of(root: tree_sitter.Node, start: int, end: int) -> dict[int, int]:
-    """For each offset at which a named node begins, inside an interval of bytes, the depth of the outermost such node."""
+    """The offsets at which named nodes begin in an interval of bytes, each with the depth of its outermost node."""
     found: dict[int, int] = {}
-    level = [root]
+    level = [root.descendant_for_byte_range(start, end - 1) or root]
     for depth in range(_DEEPEST):
         following: list[tree_sitter.Node] = []
         for node in level:
             for child in node.named_children:
                 if child.end_byte > start and child.start_byte < end:
                     found.setdefault(child.start_byte, depth)
-                    if child.start_point.row != child.end_point.row:
+                    if child.end_byte - child.start_byte > _SMALL:
                         following.append(child)
         level = following
         if not level:

@@ -1,24 +1,5 @@
-; Containers
-(call target: (identifier) @_word (arguments . (_) @name)
-  (#eq? @_word "defmodule")) @module
-(call target: (identifier) @_word (arguments . (_) @name)
-  (#eq? @_word "defprotocol")) @protocol
-(call target: (identifier) @_word (arguments . (_) @name)
-  (#eq? @_word "defimpl")) @implementation
-(call target: (identifier) @_word (arguments . (_) @name) (do_block)
-  (#eq? @_word "describe")) @describe
-
-; Definitions
-(call target: (identifier) @_word (arguments . (_) @name)
-  (#any-of? @_word "def" "defp")) @function
-(call target: (identifier) @_word (arguments . (_) @name)
-  (#any-of? @_word "defmacro" "defmacrop")) @macro
-(call target: (identifier) @_word (arguments . (_) @name)
-  (#any-of? @_word "defguard" "defguardp")) @guard
-(call target: (identifier) @_word (arguments . (_) @name)
-  (#eq? @_word "defdelegate")) @delegate
-(call target: (identifier) @_word (arguments . (_) @name) (do_block)
-  (#any-of? @_word "test" "property")) @test
+; Whatever Elixir defines is a call: which words define what stands in the language's row (`forms`).
+(call target: (identifier) (arguments)) @form
 (call (do_block) @body)
 
 ; What stands before a definition and belongs to it
@@ -34,8 +15,6 @@
 ; Shape
 (unary_operator operator: "@" operand: (call target: (identifier) @_attribute (arguments . (_) @behaviour))
   (#eq? @_attribute "behaviour"))
-(call target: (identifier) @_word (arguments . [(alias) (call)] @use)
-  (#any-of? @_word "use" "import"))
 (call target: (identifier) @call)
 (call target: (dot left: (alias) right: (identifier)) @call)
 (call target: (dot left: (atom) right: (identifier)) @call)
