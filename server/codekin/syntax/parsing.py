@@ -4,6 +4,7 @@ It does not know what captures mean.
 """
 
 from dataclasses import dataclass
+from functools import cache
 from time import monotonic
 
 import tree_sitter
@@ -97,10 +98,14 @@ def _damage(language: str, root: tree_sitter.Node) -> int:
 def _errors(language: str, root: tree_sitter.Node) -> list[tree_sitter.Node]:
     if not root.has_error:
         return []
-    query = tree_sitter.Query(grammar_of(language), "[(ERROR) (MISSING)] @error")
-    cursor = tree_sitter.QueryCursor(query)
+    cursor = tree_sitter.QueryCursor(_error_query(language))
     cursor.set_max_start_depth(DEEPEST)
     return cursor.captures(root).get("error", [])
+
+
+@cache
+def _error_query(language: str) -> tree_sitter.Query:
+    return tree_sitter.Query(grammar_of(language), "[(ERROR) (MISSING)] @error")
 
 
 def _parse(language: str, source: bytes, deadline: float) -> tree_sitter.Node:
