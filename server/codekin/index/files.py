@@ -28,7 +28,9 @@ _INSERT_FRAGMENT = (
 
 def touch_file(database: sqlite3.Connection, path: str, state: FileState) -> bool:
     """Notes a file's new times when its content is as known; False when the content differs."""
-    row = database.execute("SELECT hash, buffer, language, skipped FROM file WHERE path=?", (write_path(path),)).fetchone()
+    row = database.execute(
+        "SELECT hash, buffer, language, skipped FROM file WHERE path=?", (write_path(path),)
+    ).fetchone()
     if row is None or (row[0], bool(row[1])) != (state.hash, state.buffer):
         return False
     state = replace(state, language=row[2], skipped=row[3])
@@ -50,7 +52,9 @@ def replace_file(
         (clean(part.kind), clean(part.name), part.part, content)
         for part, content in zip(fragments, contents, strict=True)
     ]
-    record_change(database, seq, (file, write_path(path)), (known[1] if known else None, state.hash), buffer=state.buffer)
+    record_change(
+        database, seq, (file, write_path(path)), (known[1] if known else None, state.hash), buffer=state.buffer
+    )
     _journal_edits(database, seq, file, known, (old, new), buffer=state.buffer)
     return file
 
@@ -96,13 +100,16 @@ def _write_file(database: sqlite3.Connection, path: str, state: FileState) -> in
 
 
 def _pieces(database: sqlite3.Connection, file: int) -> list[Piece]:
-    return database.execute("SELECT kind, name, part, content_id FROM fragment WHERE file_id=? ORDER BY id", (file,)).fetchall()
+    return database.execute(
+        "SELECT kind, name, part, content_id FROM fragment WHERE file_id=? ORDER BY id", (file,)
+    ).fetchall()
 
 
 def _delete_fragments(database: sqlite3.Connection, file: int) -> None:
     """Deletes a file's fragments; their contents stay, so that they need not be embedded again."""
     database.execute(
-        "UPDATE content SET touched=? WHERE id IN (SELECT content_id FROM fragment WHERE file_id=?)", (time.time(), file)
+        "UPDATE content SET touched=? WHERE id IN (SELECT content_id FROM fragment WHERE file_id=?)",
+        (time.time(), file),
     )
     database.execute("DELETE FROM fragment WHERE file_id=?", (file,))
 
@@ -120,11 +127,12 @@ def _insert_fragments(
 def _content(database: sqlite3.Connection, fragment: Fragment) -> int:
     """The id of a fragment's text, stored once for each content hash."""
     digest = bytes.fromhex(fragment.digest)
-    row = database.execute("SELECT id, body FROM content WHERE digest=?", (digest,)).fetchone()
-    if row:
+    row = database.execute("SELECT id, length(body) FROM content WHERE digest=?", (digest,)).fetchone()
+    if row and row[1]:
         return int(row[0])
     values = (digest, write_body(fragment.text), sketch(fragment.text).tobytes(), time.time())
+    if row:
+        database.execute("UPDATE content SET digest=?, body=?, sketch=?, touched=? WHERE id=?", (*values, row[0]))
+        return int(row[0])
     cursor = database.execute("INSERT INTO content(digest, body, sketch, touched) VALUES(?, ?, ?, ?)", values)
     return int(cursor.lastrowid or 0)
-
-

@@ -41,7 +41,12 @@ class Change:
 
 
 def record_change(
-    database: sqlite3.Connection, seq: int, file: tuple[int, bytes], hashes: tuple[str | None, str | None], *, buffer: bool
+    database: sqlite3.Connection,
+    seq: int,
+    file: tuple[int, bytes],
+    hashes: tuple[str | None, str | None],
+    *,
+    buffer: bool,
 ) -> None:
     """Notes that `file` (id, path) went from the first of `hashes` to the second."""
     row = (seq, time.time(), *file, *hashes, int(buffer))
@@ -86,7 +91,7 @@ def _edits(database: sqlite3.Connection, seq: int) -> tuple[Edit, ...]:
         " WHERE seq=? ORDER BY edit.rowid",
         (seq,),
     )
-    return tuple(Edit(kind, name, read_body(old), read_body(new)) for kind, name, old, new in rows)
+    return tuple(Edit(kind, name, read_body(old or None), read_body(new or None)) for kind, name, old, new in rows)
 
 
 def pack_pieces(pieces: Sequence[Piece]) -> str:

@@ -23,15 +23,18 @@ from codekin.index.schema import row_check
 from codekin.index.tokens import tokens
 
 STAMP = "codekin.json"
+LAYOUT = 2
 _HEAP = 30_000_000
 _MOST_TERMS = 64
+_MOST_TERMS_WHEN_LARGE = 24
+_LARGE = 10_000
 _FIELDS = {"body": 1.0, "name": 0.5}
 _FOOTER_MAGIC = 1337
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One fragment as the lexical index takes it; `sample` is its `rows.sample_level`."""
+    """One fragment as the lexical index takes it."""
 
     id: int
     file: int
@@ -39,7 +42,6 @@ class Entry:
     kind: str
     name: str
     text: str
-    sample: int
 
 
 def schema() -> Any:
@@ -49,7 +51,7 @@ def schema() -> Any:
         builder.add_text_field(field, tokenizer_name="whitespace", index_option="freq")
     for field in ("language", "kind"):
         builder.add_text_field(field, tokenizer_name="raw", index_option="basic")
-    for field in ("id", "file", "sample"):
+    for field in ("id", "file"):
         builder.add_unsigned_field(field, indexed=True, fast=field == "id")
     return builder.build()
 
@@ -99,8 +101,6 @@ def _document(entry: Entry, body: Sequence[str]) -> Any:
     document.add_text("kind", entry.kind)
     document.add_unsigned("id", entry.id)
     document.add_unsigned("file", entry.file)
-    for level in range(entry.sample + 1):
-        document.add_unsigned("sample", level)
     return document
 
 
@@ -184,10 +184,13 @@ class LexicalReader:
         """How many fragments it holds."""
         return int(self._searcher.num_docs)
 
-    def search(self, terms: Sequence[Term], must: Sequence[Any], limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    def search(
+        self, terms: Sequence[Term], must: Sequence[Any], limit: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Ids and BM25 scores of the best matches that meet all of `must`, best first."""
         query = self._query(terms, must)
-        return self._guard(lambda: self._collect(query, limit))
+        found: tuple[NDArray[np.int64], NDArray[np.float32]] = self._guard(lambda: self._collect(query, limit))
+        return found
 
     def _collect(self, query: Any, limit: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         hits = self._searcher.search(query, limit=max(1, limit), count=False).hits
@@ -199,7 +202,8 @@ class LexicalReader:
         found = [
             Term(term, 1.0 + float(np.log2(count)) / 2, count, self._rarity(term)) for term, count in terms.items()
         ]
-        return sorted(found, key=lambda term: (-term.weight * term.rarity, term.text))[:_MOST_TERMS]
+        most = _MOST_TERMS if self.documents < _LARGE else _MOST_TERMS_WHEN_LARGE
+        return sorted(found, key=lambda term: (-term.weight * term.rarity, term.text))[:most]
 
     def _rarity(self, term: str) -> float:
         """BM25's inverse document frequency, as tantivy counts it."""
@@ -217,16 +221,13 @@ class LexicalReader:
     def own_score(self, terms: Sequence[Term], length: int) -> float:
         """The BM25 score of a text of `length` tokens that is the query itself."""
         entries, total = self.stamp.get("lengths", [0, 0])
-        norm = 1.2 * (0.25 + 0.75 * length / max(1.0, total / max(1, entries)))
-        return sum(term.weight * term.rarity * 2.2 * term.count / (term.count + norm) for term in terms)
+        norm = 1.2 * (0.25 + 0.75 * length / max(1.0, float(total) / max(1, entries)))
+        parts = [term.weight * term.rarity * 2.2 * term.count / (term.count + norm) for term in terms]
+        return float(sum(parts))
 
     def language_is(self, language: str) -> Any:
         """The condition that an entry is of a language."""
         return tantivy.Query.term_query(self._schema, "language", language, index_option="basic")
-
-    def sampled(self, level: int) -> Any:
-        """The condition that an entry stays in after `level` halvings."""
-        return tantivy.Query.term_query(self._schema, "sample", level)
 
     def among(self, field: str, values: Iterable[int]) -> Any:
         """The condition that an entry's `id` or `file` is one of the values."""

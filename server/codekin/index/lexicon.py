@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from codekin.errors import StoreError
-from codekin.index.lexical import Entry, LexicalReader, LexicalWriter, read_stamp
+from codekin.index.lexical import LAYOUT, STAMP, Entry, LexicalReader, LexicalWriter, read_stamp
 from codekin.index.rows import read_body
 from codekin.index.schema import meta, next_sequence, sequence, set_meta, transaction
 
 _ENTRIES = (
-    "SELECT fragment.id, file_id, language, kind, name, body, sample FROM fragment"
+    "SELECT fragment.id, file_id, language, kind, name, body FROM fragment"
     " JOIN content ON content.id=content_id WHERE file_id=? ORDER BY fragment.id"
 )
 _SOON = 0.3
@@ -55,6 +55,20 @@ class Lexicon:
             self._catch_up()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Lets go of the folder without committing."""
+        self._writer.close()
+
+    def is_sound(self) -> bool:
+        """Whether the folder in use can be read by others as it was written."""
+        return current_reader(self._database, self._folder, None)[0] is not None
+
+    def renew(self) -> None:
+        """Builds the folder anew from the truth; readers move over once it is whole."""
+        self._writer.close()
+        self._writer = LexicalWriter(renew(self._database, self._folder))
+        self._catch_up()
+
     def _catch_up(self) -> None:
         """Replaces the entries of all files that changed since the folder's stamp, and commits."""
         seq, done = sequence(self._database), int(self._writer.stamp.get("seq", -1))
@@ -69,8 +83,8 @@ class Lexicon:
 
 def entries(database: sqlite3.Connection, file: int) -> Iterator[Entry]:
     """The lexical entries of one file."""
-    for key, owner, language, kind, name, body, sample in database.execute(_ENTRIES, (file,)).fetchall():
-        yield Entry(key, owner, language, kind, name, read_body(body) or "", sample)
+    for key, owner, language, kind, name, body in database.execute(_ENTRIES, (file,)).fetchall():
+        yield Entry(key, owner, language, kind, name, read_body(body) or "")
 
 
 def behind(database: sqlite3.Connection, folder: Path) -> bool:
@@ -80,45 +94,40 @@ def behind(database: sqlite3.Connection, folder: Path) -> bool:
     return database.execute("SELECT 1 FROM change WHERE seq>? LIMIT 1", (done,)).fetchone() is not None
 
 
-def current_reader(database: sqlite3.Connection, folder: Path, known: LexicalReader | None) -> LexicalReader | None:
-    """The reader of the folder in use, reloaded if it moved; None while there is none usable."""
+def current_reader(
+    database: sqlite3.Connection, folder: Path, known: LexicalReader | None
+) -> tuple[LexicalReader | None, bool]:
+    """The reader of the folder in use, reloaded if it moved, and whether damage was met; None while unusable."""
     place = _current(database, folder)
     stamp = read_stamp(place)
     if not stamp or stamp.get("instance") != _instance(database):
-        return None
+        return None, (place / STAMP).exists()
     try:
         if known is None or known.folder != place:
-            return LexicalReader(place)
-        if known.stamp != stamp:
+            known = LexicalReader(place)
+        elif known.stamp != stamp:
             known.reload()
-        return known if known.whole() else None
+        return (known, False) if known.whole() else (None, True)
     except StoreError:
-        return None
+        return None, True
 
 
 def _changed(database: sqlite3.Connection, since: int) -> list[int]:
-    """Files that changed after `since`; all of them when the folder is new."""
-    if since < 0:
+    """Files that changed after `since`; all of them when the folder is new or the journal is shorter."""
+    if since < int(meta(database, "journal_from") or 0):
         return [file for (file,) in database.execute("SELECT id FROM file ORDER BY id")]
-    return [file for (file,) in database.execute("SELECT DISTINCT file_id FROM change WHERE seq>? ORDER BY seq", (since,))]
+    return [
+        file for (file,) in database.execute("SELECT DISTINCT file_id FROM change WHERE seq>? ORDER BY seq", (since,))
+    ]
 
 
 def _open_writer(database: sqlite3.Connection, folder: Path) -> LexicalWriter:
     """The folder in use, or a fresh one when it is damaged or not of this truth."""
     place = _current(database, folder)
-    stamp = read_stamp(place)
-    sound = stamp.get("instance") == _instance(database) and int(stamp.get("seq", -1)) <= sequence(database)
-    if sound and _opens(place):
+    usable, _ = current_reader(database, folder, None)
+    if usable is not None and int(usable.stamp.get("seq", -1)) <= sequence(database):
         return LexicalWriter(place)
     return LexicalWriter(renew(database, folder))
-
-
-def _opens(place: Path) -> bool:
-    try:
-        LexicalReader(place)
-    except StoreError:
-        return False
-    return True
 
 
 def renew(database: sqlite3.Connection, folder: Path) -> Path:
@@ -142,4 +151,5 @@ def _current(database: sqlite3.Connection, folder: Path) -> Path:
 
 
 def _instance(database: sqlite3.Connection) -> str:
-    return str(meta(database, "instance"))
+    """Which truth a folder must belong to, and by which layout."""
+    return f"{meta(database, 'instance')}/{LAYOUT}"

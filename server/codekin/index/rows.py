@@ -32,9 +32,7 @@ class FileState:
 def file_row(path: bytes, state: FileState) -> tuple[bytes, int, int, int, str, str, str, int]:
     """The columns of the file table from `path` to `buffer`."""
     skipped = state.skipped.encode("utf-8", "replace").decode()
-    return (
-        path, state.size, state.mtime_ns, state.inode, state.hash, state.language or "", skipped, int(state.buffer)
-    )
+    return (path, state.size, state.mtime_ns, state.inode, state.hash, state.language or "", skipped, int(state.buffer))
 
 
 def read_file_row(row: tuple[bytes, int, int, int, str, str, str, int, int]) -> tuple[str, FileState]:
@@ -93,8 +91,14 @@ def clean(name: str) -> str:
 def fragment_row(fragment: Fragment) -> tuple[str, str, str, int, int, int, int, bytes]:
     """The columns of the fragment table from `language` to `detail`."""
     return (
-        fragment.language, clean(fragment.kind), clean(fragment.name), fragment.start_line, fragment.end_line,
-        fragment.part, sample_level(bytes.fromhex(fragment.digest)), write_detail(fragment),
+        fragment.language,
+        clean(fragment.kind),
+        clean(fragment.name),
+        fragment.start_line,
+        fragment.end_line,
+        fragment.part,
+        sample_level(bytes.fromhex(fragment.digest)),
+        write_detail(fragment),
     )
 
 

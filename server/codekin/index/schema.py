@@ -51,15 +51,20 @@ CREATE INDEX edit_by_seq ON edit(seq);
 
 
 def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
-    """Opens (and when writing, creates) the database; raises StoreError when it cannot be read."""
+    """Opens (and when writing, creates) the database.
+
+    Raises StoreError when a reader finds none or a damaged one, sqlite3.DatabaseError when the writer does.
+    """
     path = folder / DATABASE
     if not write and not path.exists():
         raise StoreError(f"no index in {folder} yet: run `codekin index` in the workspace")
     database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     try:
         _prepare(database, write=write)
-    except (sqlite3.DatabaseError, StoreError) as error:
+    except BaseException as error:
         database.close()
+        if write or not isinstance(error, sqlite3.DatabaseError):
+            raise
         raise StoreError(f"the index database {path} cannot be read ({error}): `codekin index` rebuilds it") from error
     return database
 
@@ -73,7 +78,7 @@ def _prepare(database: sqlite3.Connection, *, write: bool) -> None:
     else:
         database.execute("PRAGMA query_only=1")
     if (version := meta(database, "version")) != VERSION:
-        raise StoreError(f"its layout is version {version}, this program's is {VERSION}")
+        raise sqlite3.DatabaseError(f"its layout is version {version}, this program's is {VERSION}")
 
 
 def _create(database: sqlite3.Connection) -> None:
@@ -129,11 +134,3 @@ def next_sequence(database: sqlite3.Connection) -> int:
 def row_check(*values: object) -> int:
     """Checksum of a row's values, 32 bits."""
     return zlib.crc32(repr(values).encode("utf-8", "surrogatepass"))
-
-
-def is_sound(database: sqlite3.Connection) -> bool:
-    """Whether SQLite finds its own structure whole."""
-    try:
-        return bool(database.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-    except sqlite3.DatabaseError:
-        return False

@@ -22,7 +22,8 @@ def sketch(text: str) -> Sketch:
     """The min-hash sketch of a text, shape (WIDTH,)."""
     hashes = np.fromiter((zlib.crc32("\0".join(run).encode("utf-8", "replace")) for run in shingles(text)), np.uint64)
     mixed = (hashes[:, None] * _SEEDS[0] + _SEEDS[1]) % _PRIME
-    return mixed.min(axis=0).astype(np.uint32)
+    smallest: Sketch = mixed.min(axis=0).astype(np.uint32)
+    return smallest
 
 
 def resemblance(one: str, other: str) -> float:

@@ -153,7 +153,11 @@ def _with_slots(
 def _slots(database: sqlite3.Connection, space: Space | None, content: NDArray[np.int64]) -> NDArray[np.int32]:
     slot = np.full(len(content), -1, np.int32)
     if space is not None:
-        _fill(slot, content, database.execute("SELECT content_id, slot FROM vector WHERE space_id=?", (space.id,)).fetchall())
+        _fill(
+            slot,
+            content,
+            database.execute("SELECT content_id, slot FROM vector WHERE space_id=?", (space.id,)).fetchall(),
+        )
     return slot
 
 
@@ -170,15 +174,17 @@ def _fill(slot: NDArray[np.int32], content: NDArray[np.int64], pairs: list[tuple
 _FILES = "SELECT id, path, size, mtime_ns, inode, hash, language, skipped, buffer, checked FROM file"
 
 
-def _paths(rows: Iterable[tuple[int, bytes, int, int, int, str, str, str, int, int]]) -> tuple[dict[int, str], frozenset[int]]:
+def _paths(
+    rows: Iterable[tuple[int, bytes, int, int, int, str, str, str, int, int]],
+) -> tuple[dict[int, str], frozenset[int]]:
     """Paths by file id, and the ids of damaged rows."""
     paths: dict[int, str] = {}
     damaged = set()
-    for key, *row in rows:
+    for row in rows:
         try:
-            paths[key] = read_file_row(tuple(row))[0]
+            paths[row[0]] = read_file_row(row[1:])[0]
         except StoreError:
-            damaged.add(key)
+            damaged.add(row[0])
     return paths, frozenset(damaged)
 
 
@@ -188,12 +194,12 @@ def _columns(
     """Columns of the sound rows (slots not yet known), and the files of damaged ones."""
     numbers: list[tuple[int, ...]] = []
     damaged = set()
-    for key, *values, check in rows:
-        if row_check(*values) != check:
-            damaged.add(values[0])
+    for row in rows:
+        if row_check(*row[1:-1]) != row[-1]:
+            damaged.add(row[1])
             continue
-        file, content, language, kind, _, start, end, part, sample = values
-        numbers.append((key, file, content, languages.number(language), kinds.number(kind), start, end, part, sample, -1))
+        key, file, content, language, kind, _, *rest, _ = row
+        numbers.append((key, file, content, languages.number(language), kinds.number(kind), *rest, -1))
     table = np.array(numbers, np.int64).reshape(-1, 10).T
     wide, narrow = table[:3], table[3:].astype(np.int32)
     return Columns(*(np.ascontiguousarray(column) for column in (*wide, *narrow))), frozenset(damaged)

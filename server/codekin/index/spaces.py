@@ -5,7 +5,9 @@ served before is then `kept` (its vectors are the base of a head, or a way back)
 `dropped`. Vectors of two spaces never meet. Write numbers are counted by the caller.
 """
 
+import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.errors import StoreError
-from codekin.index.schema import next_sequence, transaction
-from codekin.index.vectors import append_records, make_records, open_records
+from codekin.index.schema import next_sequence, row_check, transaction
+from codekin.index.vectors import append_records, make_records, open_records, record_type, sound_records
 from codekin.seams import Vectors
 
 _COLUMNS = "id, fingerprint, name, dimensions, state, slots"
@@ -53,7 +55,7 @@ def serving_space(database: sqlite3.Connection) -> Space | None:
     return next((space for space in spaces(database) if space.state == "serving"), None)
 
 
-def ensure_space(database: sqlite3.Connection, fingerprint: str, name: str, dimensions: int) -> Space:
+def ensure_space(database: sqlite3.Connection, folder: Path, fingerprint: str, name: str, dimensions: int) -> Space:
     """The space with this fingerprint; a first one serves at once, a later one is building."""
     with transaction(database):
         if found := find_space(database, fingerprint):
@@ -67,7 +69,49 @@ def ensure_space(database: sqlite3.Connection, fingerprint: str, name: str, dime
             (fingerprint, name, dimensions, state),
         )
         next_sequence(database)
-    return _known(database, fingerprint)
+        space = _known(database, fingerprint)
+        _describe(folder, space)
+    return space
+
+
+def _describe(folder: Path, space: Space) -> None:
+    """Notes beside the vector file whose it is, for the day when the database is lost."""
+    vector_path(folder, space).unlink(missing_ok=True)
+    note = [space.fingerprint, space.name, space.dimensions]
+    vector_path(folder, space).with_suffix(".json").write_text(json.dumps([*note, row_check(*note)]))
+
+
+def recorded_spaces(folder: Path) -> list[tuple[Space, Path]]:
+    """The spaces that the notes beside the vector files tell of, with those files."""
+    found = []
+    for path in sorted(folder.glob("vectors-*.f16")):
+        try:
+            *note, check = json.loads(path.with_suffix(".json").read_text())
+        except (OSError, ValueError):
+            continue
+        if row_check(*note) == check:
+            found.append((Space(0, note[0], note[1], note[2], "building", 0), path))
+    return found
+
+
+def adopt(database: sqlite3.Connection, folder: Path, space: Space, path: Path) -> None:
+    """Takes the sound records of a vector file into a fresh database; texts follow with the files."""
+    kept = path.rename(path.with_suffix(".kept"))
+    path.with_suffix(".json").unlink(missing_ok=True)
+    count = kept.stat().st_size // record_type(space.dimensions).itemsize
+    records = open_records(kept, space.dimensions, count)
+    ensure_space(database, folder, space.fingerprint, space.name, space.dimensions)
+    for start in range(0, count, 4096):
+        part = np.ascontiguousarray(records[start : start + 4096])
+        part = part[sound_records(part)]
+        digests = [digest.tobytes() for digest in part["digest"]]
+        rows = [(digest, time.time()) for digest in digests]
+        database.executemany(
+            "INSERT OR IGNORE INTO content(digest, body, sketch, touched) VALUES(?, x'', x'', ?)", rows
+        )
+        vectors = {key.hex(): vector for key, vector in zip(digests, part["vector"].astype(np.float32), strict=True)}
+        put_vectors(database, folder, space.fingerprint, vectors)
+    kept.unlink()
 
 
 def _known(database: sqlite3.Connection, fingerprint: str) -> Space:
@@ -104,8 +148,8 @@ def sweep(database: sqlite3.Connection, folder: Path) -> None:
                 database.execute("DELETE FROM vector WHERE space_id=?", (space.id,))
                 database.execute("DELETE FROM space WHERE id=?", (space.id,))
     owned = {vector_path(folder, space) for space in spaces(database)}
-    for path in folder.glob("vectors-*.f16"):
-        if path not in owned:
+    for path in folder.glob("vectors-*"):
+        if path.with_suffix(".f16") not in owned:
             path.unlink(missing_ok=True)
 
 
@@ -115,8 +159,7 @@ def missing_digests(database: sqlite3.Connection, space: Space | None, digests: 
     if space is None:
         return unique
     query = (
-        "SELECT 1 FROM content JOIN vector ON vector.content_id=content.id"
-        " WHERE content.digest=? AND vector.space_id=?"
+        "SELECT 1 FROM content JOIN vector ON vector.content_id=content.id WHERE content.digest=? AND vector.space_id=?"
     )
     return [d for d in unique if not database.execute(query, (bytes.fromhex(d), space.id)).fetchone()]
 
@@ -171,7 +214,9 @@ def read_vectors(
     """All vectors of a space in blocks: digests and float32 rows."""
     space = _known(database, fingerprint)
     records = open_records(vector_path(folder, space), space.dimensions, space.slots)
-    used = np.array([s for (s,) in database.execute("SELECT slot FROM vector WHERE space_id=? ORDER BY slot", (space.id,))])
+    used = np.array(
+        [s for (s,) in database.execute("SELECT slot FROM vector WHERE space_id=? ORDER BY slot", (space.id,))]
+    )
     for start in range(0, len(used), block):
         part: NDArray[np.void] = records[used[start : start + block]]
         yield [digest.tobytes().hex() for digest in part["digest"]], part["vector"].astype(np.float32)

@@ -24,9 +24,14 @@ Records = NDArray[Any]
 def record_type(dimensions: int) -> np.dtype[Any]:
     """The layout of one record; vectors are padded to whole 8-byte words."""
     padding = -dimensions % 4
-    return np.dtype([
-        ("vector", "<f2", (dimensions,)), ("padding", "<f2", (padding,)), ("digest", "<u8", (4,)), ("check", "<u8"),
-    ])
+    return np.dtype(
+        [
+            ("vector", "<f2", (dimensions,)),
+            ("padding", "<f2", (padding,)),
+            ("digest", "<u8", (4,)),
+            ("check", "<u8"),
+        ]
+    )
 
 
 def make_records(digests: Sequence[bytes], vectors: Vectors) -> Records:
@@ -54,8 +59,8 @@ def append_records(path: Path, slot: int, records: Records) -> None:
     try:
         with path.open("r+b" if path.exists() else "w+b", buffering=0) as file:
             file.seek(slot * records.dtype.itemsize)
-            _write_all(file.fileno(), memoryview(records.view(np.uint8)).cast("B"))
-            os.fdatasync(file.fileno()) if hasattr(os, "fdatasync") else os.fsync(file.fileno())
+            _write_all(file.fileno(), memoryview(records.tobytes()))
+            _sync(file.fileno())
     except OSError as error:
         raise disk_error(path, error) from error
 
@@ -63,6 +68,9 @@ def append_records(path: Path, slot: int, records: Records) -> None:
 def _write_all(descriptor: int, data: memoryview) -> None:
     while data:
         data = data[os.write(descriptor, data) :]
+
+
+_sync = getattr(os, "fdatasync", os.fsync)
 
 
 def disk_error(path: Path, error: OSError) -> StoreError:

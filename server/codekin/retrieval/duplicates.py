@@ -102,6 +102,12 @@ def _within(bucket: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
 def _hit(fragment: Fragment, score: float) -> Hit:
     why = ("identical copy",) if score == 1.0 else ("near-duplicate",)
     return Hit(
-        fragment.path, fragment.name, fragment.kind, fragment.language, fragment.start_line, fragment.end_line,
-        round(score, 4), why,
+        fragment.path,
+        fragment.name,
+        fragment.kind,
+        fragment.language,
+        fragment.start_line,
+        fragment.end_line,
+        round(score, 4),
+        why,
     )

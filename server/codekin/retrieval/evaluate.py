@@ -80,9 +80,7 @@ def _directions(
         for target in sorted(set(names.tolist())):
             queries = np.flatnonzero(names == source).tolist()
             candidates = names == target
-            ranks = [
-                _ranks(view, fragments, tasks[number], (row, candidates), vectors) for row in queries
-            ]
+            ranks = [_ranks(view, fragments, tasks[number], (row, candidates), vectors) for row in queries]
             found[f"{source}->{target}"] = summary([each for each in ranks if each])
     return found
 

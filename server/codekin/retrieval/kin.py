@@ -1,7 +1,6 @@
 """Similar code for a fragment or a snippet, search by words, and counts for lenses."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from codekin.retrieval.reasons import is_copy, reasons
 from codekin.seams import Embedder, TextKind, Vectors
 
 _SPARE = 40
+_FETCHED = 12
 
 
 def similar(
@@ -67,9 +67,7 @@ def _snippet(text: str) -> Fragment:
     return Fragment("", "", "file", "", 1, 1 + text.count("\n"), text)
 
 
-def _vector(
-    view: View, index: Index, embedder: Embedder | None, fragment: Fragment, kind: TextKind
-) -> Vectors | None:
+def _vector(view: View, index: Index, embedder: Embedder | None, fragment: Fragment, kind: TextKind) -> Vectors | None:
     """The query's vector in the serving space: stored, or embedded now, or None."""
     space = view.snapshot.space
     if space is None or view.dense is None:
@@ -84,25 +82,30 @@ def _vector(
 def _hits(index: Index, view: View, asked: Query, fragment: Fragment, choice: tuple[Any, ...]) -> list[Hit]:
     """Ranks, leaves out the query's own place, and joins the parts of one function."""
     filters, limit, exclude = choice
-    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE)
-    ranking = ranking.take(ranking.scores >= filters.min_score)
-    found = index.fragments_by_id(view.snapshot.columns.id[ranking.rows].tolist())
+    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE).above(filters.min_score)
     hits: list[Hit] = []
     shown: list[Fragment] = []
-    for place, row in enumerate(ranking.rows.tolist()):
-        kin = found.get(int(view.snapshot.columns.id[row]))
-        if kin is None or _overlaps(kin, exclude) or any(_same_place(kin, other) for other in shown):
-            continue
-        shown.append(kin)
-        hits.append(_hit(fragment, kin, ranking, place))
+    for place, kin in _fetched(index, view.snapshot.columns.id[ranking.rows].tolist()):
         if len(hits) == limit:
             break
+        if not _overlaps(kin, exclude) and not any(_same_place(kin, other) for other in shown):
+            shown.append(kin)
+            hits.append(_hit(fragment, kin, ranking, place))
     return hits
+
+
+def _fetched(index: Index, ids: list[int]) -> Iterator[tuple[int, Fragment]]:
+    """Places in the ranking with their fragments, read as far as they are wanted."""
+    for start in range(0, len(ids), _FETCHED):
+        found = index.fragments_by_id(ids[start : start + _FETCHED])
+        for place, key in enumerate(ids[start : start + _FETCHED], start):
+            if kin := found.get(key):
+                yield place, kin
 
 
 def _hit(query: Fragment, kin: Fragment, ranking: Ranking, place: int) -> Hit:
     score = 1.0 if is_copy(query, kin) else min(0.99, float(ranking.scores[place]))
-    why = reasons(query, kin, float(ranking.cosine[place]))
+    why = reasons(query, kin, float(ranking.cosine[place]), score)
     return Hit(kin.path, kin.name, kin.kind, kin.language, kin.start_line, kin.end_line, round(score, 4), why)
 
 
@@ -116,8 +119,3 @@ def _same_place(one: Fragment, other: Fragment) -> bool:
         return False
     parts = one.part and other.part and (one.kind, one.name) == (other.kind, other.name)
     return bool(parts) or _overlaps(one, (other.path, other.start_line, other.end_line))
-
-
-def without_place(fragment: Fragment) -> Fragment:
-    """The fragment as a mere text, whose own place is not left out."""
-    return replace(fragment, path="")

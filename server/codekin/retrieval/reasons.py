@@ -9,10 +9,10 @@ from codekin.records import Fragment
 
 NEAR_DUPLICATE = 0.8
 _SIMILAR_MEANING = 0.5
+_WORTH_COMPARING = 0.6
 _SHOWN = 3
 _COMMON = frozenset(
-    "def defp do end fn if else case cond when return int void const auto bool char for while std the a of to is in and or"
-    " not nil true false null self this class struct public private static size string ok error new with import use".split()
+    ["def", "defp", "do", "end", "fn", "if", "else", "case", "cond", "when", "return", "int", "void", "const", "auto", "bool", "char", "for", "while", "std", "the", "a", "of", "to", "is", "in", "and", "or", "not", "nil", "true", "false", "null", "self", "this", "class", "struct", "public", "private", "static", "size", "string", "ok", "error", "new", "with", "import", "use"]
 )
 
 
@@ -21,9 +21,9 @@ def is_copy(query: Fragment, kin: Fragment) -> bool:
     return query.text.strip() == kin.text.strip() and query.language in {"", kin.language}
 
 
-def reasons(query: Fragment, kin: Fragment, cosine: float) -> tuple[str, ...]:
+def reasons(query: Fragment, kin: Fragment, cosine: float, score: float) -> tuple[str, ...]:
     """Up to four reasons; at least one."""
-    found = [*_likeness(query, kin), *_roles(query, kin)]
+    found = [*_likeness(query, kin, score), *_roles(query, kin)]
     if cosine >= _SIMILAR_MEANING:
         found.append("similar meaning")
     if len(found) < 4 and (shared := _shared_words(query.text, kin.text)):
@@ -31,10 +31,10 @@ def reasons(query: Fragment, kin: Fragment, cosine: float) -> tuple[str, ...]:
     return tuple(found[:4]) or ("similar meaning" if cosine > 0 else "shares words",)
 
 
-def _likeness(query: Fragment, kin: Fragment) -> Iterable[str]:
+def _likeness(query: Fragment, kin: Fragment, score: float) -> Iterable[str]:
     if is_copy(query, kin):
         yield "identical copy"
-    elif "\n" in query.text and resemblance(query.text, kin.text) >= NEAR_DUPLICATE:
+    elif score >= _WORTH_COMPARING and resemblance(query.text, kin.text) >= NEAR_DUPLICATE:
         yield "near-duplicate"
     if query.name and _last(query.name) == _last(kin.name):
         yield "same name"
@@ -59,7 +59,7 @@ def _both(one: Iterable[str], other: Iterable[str]) -> list[str]:
 
 def _last(name: str) -> str:
     """`handle_call` of `MyApp.Server.handle_call/3`, `method` of `ns::Class::method`."""
-    return name.split("/")[0].split("::")[-1].split(".")[-1].lower()
+    return name.split("/", maxsplit=1)[0].rsplit("::", maxsplit=1)[-1].rsplit(".", maxsplit=1)[-1].lower()
 
 
 def _shared_words(one: str, other: str) -> list[str]:
