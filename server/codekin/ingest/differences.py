@@ -13,10 +13,11 @@ from codekin.ingest.scan import Found
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A path whose known state is not what was found there; None was found where it is gone."""
+    """A path whose `known` state is not what was `found`; None where there is nothing."""
 
     path: str
     found: Found | None
+    known: FileState | None
 
 
 def differences(
@@ -29,14 +30,14 @@ def differences(
     while here is not None or there is not None:
         if there is None or (here is not None and here.path < there[0]):
             assert here is not None  # noqa: S101  (the loop's condition)
-            yield Change(here.path, here)
+            yield Change(here.path, here, None)
             here = _after(found, here.path)
         elif here is None or there[0] < here.path:
-            yield Change(there[0], None)
+            yield Change(there[0], None, there[1])
             there = next(known, None)
         else:
             if not same(here, there[1]):
-                yield Change(here.path, here)
+                yield Change(here.path, here, there[1])
             here, there = _after(found, here.path), next(known, None)
 
 

@@ -9,10 +9,10 @@ from typing import Final
 
 MOUNT_TABLE: Final = Path("/proc/self/mountinfo")
 
-_SILENT: Final = frozenset(
-    "nfs nfs4 9p cifs smb2 smb3 smbfs afs ceph glusterfs lustre virtiofs vboxsf prl_fs drvfs fuse.sshfs fuse.rclone "
-    "fuse.vmhgfs-fuse fuse.s3fs fuse.grpcfuse fuse.osxfs fuse.bindfs".split()
-)
+_SILENT: Final = frozenset({
+    "nfs", "nfs4", "9p", "cifs", "smb2", "smb3", "smbfs", "afs", "ceph", "glusterfs", "lustre", "virtiofs", "vboxsf",
+    "prl_fs", "drvfs", "fuse.sshfs", "fuse.rclone", "fuse.vmhgfs-fuse", "fuse.s3fs", "fuse.grpcfuse", "fuse.osxfs",
+})  # fmt: skip
 
 
 def needs_polling(folder: Path, table: Path = MOUNT_TABLE) -> bool:

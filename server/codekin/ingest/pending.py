@@ -29,6 +29,9 @@ class Pending:
     _second: int = 0
     _count: int = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
     def add(self, path: str, now: float) -> None:
         """Notes that something may have happened at a path."""
         self._count = self._count + 1 if int(now) == self._second else 1

@@ -7,6 +7,7 @@ import ctypes
 import os
 import signal
 import sys
+
 _PR_SET_PDEATHSIG = 1
 _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_IDLE = 3 << 13

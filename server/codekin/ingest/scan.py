@@ -77,6 +77,14 @@ def rules_inside(root: Root, scope: Scope, folder: str, known: dict[str, Inside]
     return known[path]
 
 
+def name_reason(scope: Scope, path: str, rules: IgnoreRules) -> Reason | None:
+    """Why a file of this name is left out, told without looking at the disk; `rules` are those inside its folder."""
+    name = path.rpartition("/")[2]
+    if not printable(name):
+        return Reason.NAME
+    return rules.reason(path, folder=False) or _file_reason(scope, path, name, 0)
+
+
 def _inside(root: Root, scope: Scope, folder: str, outside: IgnoreRules) -> Inside:
     found = look(root, scope, folder, outside)
     if isinstance(found, str):
@@ -151,20 +159,18 @@ def _judged(root: Root, scope: Scope, path: str, status: os.stat_result, rules: 
         if reason is None and rules.in_repository and root.exists(path, ".git") and not rules.included(path):
             reason = Reason.NESTED_REPOSITORY
         return Skipped(f"{path}/", reason) if reason is not None else path
-    reason = reason or _file_reason(scope, path, name, status)
+    if not stat.S_ISREG(status.st_mode) and reason is None:
+        reason = Reason.SYMLINK if stat.S_ISLNK(status.st_mode) else Reason.SPECIAL
+    reason = reason or _file_reason(scope, path, name, status.st_size)
     if reason is not None:
         return Skipped(path, reason)
     return ScannedFile(path, status.st_size, status.st_mtime_ns, status.st_ino)
 
 
-def _file_reason(scope: Scope, path: str, name: str, status: os.stat_result) -> Reason | None:
-    """Why a file that no rule ignores is left out all the same, told without reading it."""
-    if stat.S_ISLNK(status.st_mode):
-        return Reason.SYMLINK
-    if not stat.S_ISREG(status.st_mode):
-        return Reason.SPECIAL
+def _file_reason(scope: Scope, path: str, name: str, size: int) -> Reason | None:
+    """Why a regular file that no rule ignores is left out all the same, told without reading it."""
     if secret_name(name):
         return Reason.SECRET
     if not scope.known_language(path):
         return Reason.LANGUAGE
-    return Reason.TOO_LARGE if status.st_size > scope.largest_file else None
+    return Reason.TOO_LARGE if size > scope.largest_file else None

@@ -48,7 +48,7 @@ class Watch(Protocol):
         ...
 
 
-class HintHandler(FileSystemEventHandler):
+class HintHandler(FileSystemEventHandler):  # type: ignore[misc]  # checked without watchdog's types
     """Hands each event's paths on, as hints relative to the root."""
 
     def __init__(self, root: Path, hint: Callable[[Hint], None]) -> None:
@@ -100,12 +100,14 @@ class _EventWatch:
 
 def watch(root: Path, hint: Callable[[Hint], None]) -> Watch | None:
     """Starts to watch a folder; `hint` is called from other threads. None: the system has no watches left."""
-    watching = _EventWatch(root, hint)
+    watching = None
     try:
+        watching = _EventWatch(root, hint)
         watching.start()
         _probe(root)
     except OSError:
-        watching.stop()
+        if watching is not None:
+            watching.stop()
         return None
     return watching
 
