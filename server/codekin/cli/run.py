@@ -48,16 +48,21 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def overview(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.", is_eager=True)] = False,
-) -> None:
-    """Codekin knows a codebase by meaning: similar code, completions, nightly learning."""
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         from codekin.daemon.build import this_build  # noqa: PLC0415 - seldom asked
 
         typer.echo(f"codekin {this_build().version}")
         raise typer.Exit
+
+
+@app.callback()
+def overview(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Codekin knows a codebase by meaning: similar code, completions, nightly learning."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -73,11 +78,18 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(str(error))
     except Exception as error:  # noqa: BLE001 - the outermost frame: the user gets a sentence
         if message := getattr(error, "format_message", None):  # wrong use, told by typer
-            return _fail(f"{message()} Try `codekin {' '.join(arguments[:1])} --help`.")
+            return _fail(_wrong_use(message(), arguments))
         if os.environ.get("CODEKIN_DEBUG"):
             traceback.print_exc()
         return _fail(f"Something went wrong ({type(error).__name__}: {error}); CODEKIN_DEBUG=1 shows where.")
     return status if isinstance(status, int) else 0
+
+
+def _wrong_use(message: str, arguments: Sequence[str]) -> str:
+    """Typer's message as one sentence, with where to read on; empty where the help was printed instead."""
+    command = next((f" {row.name}" for row in ROWS if arguments[:1] == [row.name]), "")
+    sentence = f"{message.strip().rstrip('.')}; " if message.strip() else ""
+    return f"{sentence}see `codekin{command} --help`."
 
 
 def _fail(message: str) -> int:

@@ -5,7 +5,7 @@ Nothing is imported or loaded until somebody needs vectors. Knows nothing of HTT
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,12 @@ LOADING = "model is loading"
 class Engine:
     """Holds the embedding service; every method may be called from any thread."""
 
-    def __init__(self, data: Path, settings: Settings) -> None:
+    def __init__(self, data: Path, settings: Settings, changed: Callable[[], None]) -> None:
+        """`changed` is called, in some thread, when the model is loaded or has failed."""
         self._data = data
         self._settings = settings
         self._service: EmbeddingService | None = None
+        self._changed = changed
         self._problem = ""
         self._begun = threading.Lock()
         self._imported = threading.Event()
@@ -60,7 +62,8 @@ class Engine:
     def state(self) -> dict[str, Any]:
         """For a status: phase (idle, loading, ready, failed), name, space, dimensions, cut, problem."""
         if self._service is not None:
-            return asdict(self._service.state())
+            state = asdict(self._service.state())
+            return state if not self._problem else {**state, "phase": "failed", "problem": self._problem}
         phase = "failed" if self._problem else "loading" if self._begun.locked() else "idle"
         return {"phase": phase, "name": "", "space": "", "dimensions": 0, "cut": 0, "problem": self._problem}
 
@@ -69,11 +72,16 @@ class Engine:
             from codekin.models.service import EmbeddingService  # noqa: PLC0415 - brings torch
 
             self._service = EmbeddingService(self._chosen)
+            self._imported.set()
+            self._service.embedder()
+        except CodekinError as error:
+            self._problem = str(error)
         except Exception as error:
             log.exception("The embedding model cannot be loaded.")
             self._problem = f"The embedding model cannot be loaded ({error}); see the daemon's log."
         finally:
             self._imported.set()
+            self._changed()
 
     def _chosen(self) -> Embedder:
         """The embedder of the settings, else the fallback that they name."""

@@ -4,7 +4,6 @@ Each problem is a sentence that says what to do. Knows nothing of HTTP.
 """
 
 import logging
-from dataclasses import asdict
 from typing import Any
 
 from codekin.daemon.state import Daemon
@@ -27,7 +26,7 @@ async def workspace_status(daemon: Daemon, workspace: Workspace) -> dict[str, An
         "root": str(workspace.root),
         "state": workspace.state,
         **counts,
-        "progress": asdict(workspace.progress) if workspace.progress else None,
+        "progress": workspace.progress,
         "model": engine,
         "degraded": daemon.engine.degraded(),
         "problems": list(dict.fromkeys(problems)) + _emptiness(workspace, counts),
@@ -74,7 +73,7 @@ def _counts(workspace: Workspace) -> tuple[dict[str, Any], list[str]]:
         "journal": found.seq,
         "bytes": found.size_bytes,
     }
-    return counts, list(found.problems)
+    return counts, []
 
 
 def _emptiness(workspace: Workspace, counts: dict[str, Any]) -> list[str]:

@@ -54,10 +54,11 @@ class Daemon:
     workspaces: Workspaces = field(init=False)
     _app: Guard = field(init=False)
     _reaper: asyncio.Task[None] | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
 
     def __post_init__(self) -> None:
         self.settings, self.problems = load_settings(self.data)
-        self.engine = Engine(self.data, self.settings)
+        self.engine = Engine(self.data, self.settings, self._model_changed)
         self.workspaces = Workspaces(self.data, self.engine.begin)
 
     def serve(self, app: Starlette) -> None:
@@ -83,6 +84,7 @@ class Daemon:
 
     async def open(self) -> None:
         """Begins background work."""
+        self._loop = asyncio.get_running_loop()
         self._reaper = asyncio.create_task(self._reap())
         for part in self.extensions:
             if part.open:
@@ -109,6 +111,14 @@ class Daemon:
             path.touch(mode=0o600)
             path.write_text(secrets.token_urlsafe(32))
         return path.read_text().strip()
+
+    def _model_changed(self) -> None:
+        """Tells every listener, from whatever thread, that the model is there or has failed."""
+        event = {"event": "model"}
+        if self._loop is None or self._loop.is_closed():
+            return
+        for workspace in list(self.workspaces.open.values()):
+            self._loop.call_soon_threadsafe(workspace.tell, event)
 
     async def _reap(self) -> None:
         while True:

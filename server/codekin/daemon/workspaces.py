@@ -6,6 +6,7 @@ while. Knows nothing of HTTP.
 
 import asyncio
 import logging
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -31,14 +32,8 @@ BUFFERS_LIMIT = 64_000_000
 
 PROBLEMS_LIMIT = 20
 
-
-@dataclass(slots=True)
-class Progress:
-    """Where the indexer stands; `rate` is in fragments a second."""
-
-    done: int = 0
-    total: int = 0
-    rate: float = 0.0
+PROGRESS = ("phase", "done", "total", "rate", "seconds_left")
+"""What a status repeats of an indexer's progress; the rate is in items a second."""
 
 
 @dataclass(slots=True, eq=False)
@@ -51,7 +46,7 @@ class Workspace:
     settings: Settings = field(default_factory=Settings)
     settings_problems: tuple[str, ...] = ()
     state: str = "starting"
-    progress: Progress | None = None
+    progress: dict[str, Any] | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     buffers: dict[str, str] = field(default_factory=dict)
@@ -59,6 +54,7 @@ class Workspace:
     listeners: set[asyncio.Queue[Event]] = field(default_factory=set)
     used: float = field(default_factory=time.monotonic)
     indexer: Indexer | None = None
+    _noted: list[str] = field(default_factory=list)
     _index: "Index | None" = None
 
     @property
@@ -114,11 +110,11 @@ class Workspace:
         kind = event.get("event")
         if kind == "progress":
             self.state = "indexing"
-            numbers = {name: event.get(name) or 0 for name in ("done", "total", "rate")}
-            self.progress = Progress(int(numbers["done"]), int(numbers["total"]), float(numbers["rate"]))
+            self.progress = {name: event.get(name) for name in PROGRESS}
         elif kind == "ready":
-            self.state, self.progress, self.problems = "ready", None, []
+            self.state, self.progress = "ready", None
             self.summary = {name: value for name, value in event.items() if name != "event"}
+            self.problems, self._noted = self._noted, []
         elif kind in ("problem", "ended"):
             self.state = "failing" if kind == "ended" and event.get("failures", 0) > 1 else self.state
             self._note(str(event.get("message", "")))
@@ -147,6 +143,19 @@ class Workspace:
         settings = [{"do": "settings", "settings": dict(self.overrides)}] if self.overrides else []
         return [*settings, *({"do": "buffer", "path": path, "text": text} for path, text in self.buffers.items())]
 
+    def start_indexer(self) -> None:
+        """Starts the child that keeps the index equal to the working tree."""
+        self.state = "starting"
+        self.indexer = Indexer(self.root, self.data, self.heard, self.opening)
+
+    async def rebuild(self) -> None:
+        """Throws the index away and begins it anew."""
+        if self.indexer:
+            await self.indexer.stop()
+        self.close_index()
+        await asyncio.to_thread(shutil.rmtree, self.folder, ignore_errors=True)
+        self.start_indexer()
+
     def close_index(self) -> None:
         """Gives the reader's memory back."""
         if self._index is not None:
@@ -154,8 +163,10 @@ class Workspace:
             self._index = None
 
     def _note(self, message: str) -> None:
-        if message and message not in self.problems:
-            self.problems = [*self.problems, message][-PROBLEMS_LIMIT:]
+        """A problem is shown until the run after the one that met it is through."""
+        for noted in (self.problems, self._noted):
+            if message and message not in noted and len(noted) < PROBLEMS_LIMIT:
+                noted.append(message)
 
 
 class Workspaces:
@@ -173,7 +184,7 @@ class Workspaces:
             workspace = self.open[root] = Workspace(root, self._data)
             workspace.configure(overrides or {})
             self._before_indexing()
-            workspace.indexer = Indexer(root, self._data, workspace.heard, workspace.opening)
+            workspace.start_indexer()
             log.info("Opened a workspace (%d open).", len(self.open))
         elif overrides is not None and overrides != workspace.overrides:
             workspace.configure(overrides)

@@ -29,10 +29,11 @@ async def index(request: Request) -> Response:
 async def _lines(daemon: Daemon, workspace: Workspace, rebuild: bool, fresh: bool) -> AsyncIterator[str]:
     """A child that has just started scans by itself; one that runs is told to."""
     async with workspace.listening() as queue:
-        if rebuild or not fresh:
+        if rebuild:
+            await workspace.rebuild()
+        elif not fresh and workspace.indexer:
             workspace.state = "indexing"
-            if workspace.indexer:
-                workspace.indexer.tell({"do": "rebuild" if rebuild else "rescan"})
+            workspace.indexer.tell({"do": "rescan"})
         while (event := await next_event(daemon, queue)) is not None:
             if event.get("event") == "ready":
                 yield json.dumps({"result": _result(event)}) + "\n"
