@@ -1,0 +1,112 @@
+"""The whole way, from an editor's pipe to the daemon and its index and back, as three editors go it."""
+
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+from profiles import PROFILES
+
+from codekin.daemon.start import listener_pid
+
+RETRY = """defmodule Shop.Retry do
+  # 汉字 🙂 before the function
+  def with_backoff(fun, attempts, delay) do
+    case fun.() do
+      {:ok, value} -> {:ok, value}
+      {:error, _reason} when attempts > 1 ->
+        Process.sleep(delay)
+        with_backoff(fun, attempts - 1, delay * 2)
+      {:error, reason} -> {:error, reason}
+    end
+  end # 🙂
+end
+"""
+TWIN = RETRY.replace("Shop.Retry", "Shop.Http").replace("with_backoff", "again").replace("delay", "wait")
+OTHER = 'defmodule Shop.Headers do\n  def parse(lines), do: Enum.map(lines, &String.split(&1, ":"))\nend\n'
+END = {"vscode": 8, "neovim": 10, "emacs": 7}
+"""Where `  end # 🙂` ends, in each editor's units."""
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def project(tmp_path):
+    root = tmp_path / "my shop ü"
+    (root / "lib").mkdir(parents=True)
+    (root / "lib" / "retry.ex").write_text(RETRY)
+    (root / "lib" / "http.ex").write_text(TWIN)
+    (root / "lib" / "headers.ex").write_text(OTHER)
+    return root
+
+
+def wait_until_ready(editor, after: int = 0) -> None:
+    def is_ready(message: dict) -> bool:
+        params = message.get("params") or {}
+        return message.get("method") == "codekin/status" and params["kind"] == "Normal" and not params["busy"]
+
+    editor.until(is_ready, timeout=120, after=after)
+
+
+@pytest.mark.parametrize("name", list(PROFILES))
+def test_from_the_pipe_to_the_index_and_back(start_editor, project, name):
+    """Each editor finds the twin in its own units, also of code that is not saved, and ends in order."""
+    editor = start_editor()
+    editor.replies["workspace/configuration"] = lambda params: [
+        {"similar": {"lens_min_score": 0.0}} for _ in params["items"]
+    ]
+    capabilities = editor.begin(project, **PROFILES[name])
+    assert capabilities["positionEncoding"] == PROFILES[name]["encodings"][0]
+    wait_until_ready(editor)
+    uri = (project / "lib" / "headers.ex").as_uri()
+    item = {"uri": uri, "languageId": "elixir", "version": 1, "text": RETRY.replace("with_backoff", "unsaved")}
+    editor.send(method="textDocument/didOpen", params={"textDocument": item})
+    asked = {"textDocument": {"uri": uri}, "position": {"line": 3, "character": 5}, "limit": 3}
+    answer = editor.ask("codekin/similar", asked)
+    assert answer["query"]["name"] == "Shop.Retry.unsaved/3"
+    twins = {hit["path"]: hit for hit in answer["hits"]}
+    twin = twins["lib/http.ex"]
+    assert twin["uri"] == (project / "lib" / "http.ex").as_uri()
+    assert twin["range"]["start"]["line"] == 1
+    assert twin["range"]["end"] == {"line": 10, "character": END[name]}
+    assert editor.ask("codekin/search", {"text": "retry with backoff"})["hits"]
+    assert editor.ask("workspace/symbol", {"query": "parse headers"})
+    lens = editor.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})[0]
+    assert editor.ask("codeLens/resolve", lens)["command"]["title"].endswith("similar")
+    editor.ask("shutdown")
+    editor.send(method="exit")
+    assert editor.process.wait(10) == 0
+    assert editor.process.stderr.read() == b""
+
+
+def test_a_killed_daemon_is_told_once_and_comes_back_by_itself(start_editor, project, tmp_path):
+    """The window neither hangs nor dies, and its unsaved text is known to the new daemon."""
+    editor = start_editor()
+    editor.begin(project, **PROFILES["neovim"])
+    wait_until_ready(editor)
+    before, killed = len(editor.messages), listener_pid(tmp_path / "data")
+    os.kill(killed, signal.SIGKILL)
+    wait_until_ready(editor, after=before)
+    uri = (project / "lib" / "retry.ex").as_uri()
+    asked = {"textDocument": {"uri": uri}, "position": {"line": 3, "character": 5}}
+    assert editor.ask("codekin/similar", asked)["hits"][0]["path"] == "lib/http.ex"
+    assert listener_pid(tmp_path / "data") != killed
+    told = [m["params"]["kind"] for m in editor.messages[before:] if m.get("method") == "codekin/status"]
+    assert told.count("Error") == 1
+
+
+def test_windows_killed_leave_nothing_behind(start_editor, project, tmp_path):
+    """Editors killed at once share one daemon, and their servers end with them."""
+    editors = [start_editor() for _ in range(3)]
+    for editor in editors:
+        editor.begin(project)
+    for editor in editors:
+        wait_until_ready(editor)
+    children = subprocess.run(["ps", "-ewwo", "args"], capture_output=True, text=True, check=True).stdout
+    daemons = [line for line in children.splitlines() if "codekin.daemon" in line and str(tmp_path) in line]
+    assert len(daemons) == 1, json.dumps(daemons)
+    for editor in editors:
+        editor.process.stdin.close()
+    for editor in editors:
+        assert editor.process.wait(10) == 1
