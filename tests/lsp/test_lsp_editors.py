@@ -28,7 +28,7 @@ OTHER = 'defmodule Shop.Headers do\n  def parse(lines), do: Enum.map(lines, &Str
 END = {"vscode": 8, "neovim": 10, "emacs": 7}
 """Where `  end # 🙂` ends, in each editor's units."""
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 @pytest.fixture
