@@ -37,6 +37,10 @@ class Backlog:
         if first and len(self._fresh) < _MOST_FRESH:
             self._fresh.update(texts)
 
+    def look_again(self) -> None:
+        """Notes that vectors may be missing that were there before."""
+        self._more = True
+
     def enter(self, opened: Embedded) -> None:
         """Goes on in the space of an embedder that was opened; what is missing there is looked up anew."""
         self._index.ensure_space(opened.space, opened.name, opened.dimensions)

@@ -195,9 +195,9 @@ class _Child:
 
 
 def is_inside(path: str) -> bool:
-    """Whether a relative path with forward slashes stays inside the workspace."""
+    """Whether a relative path with forward slashes stays inside the workspace, and out of git's own folder."""
     parts = path.split("/")
-    return bool(path) and "\0" not in path and not {"", ".", ".."}.intersection(parts)
+    return "\0" not in path and not {"", ".", "..", ".git"}.intersection(parts)
 
 
 def _known_language(wanted: Sequence[str]) -> Any:

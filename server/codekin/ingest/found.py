@@ -21,6 +21,7 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     NAME = "unprintable name"
     SECRET = "secret"  # noqa: S105  (the reason, not a secret)
+    TOO_DEEP = "nested too deep"
     TOO_LARGE = "too large"
     BINARY = "binary"
     MINIFIED = "minified"

@@ -24,6 +24,7 @@ from codekin.ingest.suspect import Suspect
 from codekin.ingest.update import Workspace, update_buffer, update_file
 from codekin.ingest.vectors import VectorWork
 
+_FLUSH_SECONDS: Final = 3.0
 STEP_SECONDS: Final = 0.05
 """After so long a step lets commands in; a single file is not interrupted."""
 
@@ -47,7 +48,8 @@ class Indexer:
         self._put_off: deque[str] = deque()
         self._at = ""
         self._failed: set[str] = set()
-        self._unflushed = False
+        self._unflushed = self._saved = False
+        self._flushed_at = 0.0
         self.rescan()
 
     def rescan(self) -> None:
@@ -99,10 +101,11 @@ class Indexer:
         """
         if self._schedule.is_due(now) and not self._survey.active:
             self._survey.want(EVERYTHING)
+        self._heal()
         self._take_pending(now)
         busy = self._work(now + STEP_SECONDS)
         self._vectors.step(now)
-        self._flush(busy=busy)
+        self._flush(now, busy=busy)
         if busy:
             self._reports.progress("files", self._survey.done, self._survey.total, now)
             return 0.0
@@ -110,14 +113,21 @@ class Indexer:
         waits = (self._hinted.wait(now), self._typed.wait(now), self._vectors.wait(now), self._schedule.wait(now))
         return min(wait for wait in waits if wait is not None)
 
+    def _heal(self) -> None:
+        """What the index had to take out as damaged is read again."""
+        for repair in self._workspace.index.take_repairs():
+            self._reports.problem(repair)
+            self._vectors.look_again()
+            self.rescan()
+
     def _take_pending(self, now: float) -> None:
         for path in (*self._hinted.take(now), *self._typed.take(now)):
             if not self._paths:
                 self._inside.clear()
             folder, _, name = path.rpartition("/")
-            if path == EVERYTHING or name in RULE_FILES:
+            if path == EVERYTHING or name in RULE_FILES or name == ".git":
                 self._survey.want(folder)
-            else:
+            elif ".git" not in path.split("/"):
                 self._paths.append(path)
 
     def _work(self, deadline: float) -> bool:
@@ -188,6 +198,7 @@ class Indexer:
         if update.problem:
             self._reports.problem(update.problem)
         self._unflushed = self._unflushed or update.written
+        self._saved = self._saved or (update.written and first and not self._paths)
         if update.changed:
             self._reports.changed(update.path)
             self._vectors.add(update.texts, first=first)
@@ -201,9 +212,12 @@ class Indexer:
         self._vectors.recount()
         self._schedule.done(time.monotonic())
 
-    def _flush(self, *, busy: bool) -> None:
-        """Makes words searchable: now and then in a long run, at once at its end."""
-        self._workspace.index.flush(force=self._unflushed and not busy)
+    def _flush(self, now: float, *, busy: bool) -> None:
+        """Makes words searchable: seldom in a long run, at once at its end and after a save."""
+        if busy and not self._saved and now - self._flushed_at < _FLUSH_SECONDS:
+            return
+        self._workspace.index.flush(force=self._unflushed and (self._saved or not busy))
+        self._flushed_at, self._saved = now, False
         if not busy:
             self._unflushed = False
             self._reports.tell_changed()

@@ -48,6 +48,8 @@ class Root:
         descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for name in filter(None, folder.split("/")):
+                if name == "..":
+                    raise FileNotFoundError(errno.ENOENT, "a path inside the workspace never leads upwards", folder)
                 inner = os.open(name, _FOLDER_FLAGS, dir_fd=descriptor)
                 os.close(descriptor)
                 descriptor = inner

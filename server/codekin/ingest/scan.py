@@ -22,6 +22,9 @@ Found = ScannedFile | Skipped
 Inside = IgnoreRules | Skipped | None
 """What holds inside a folder: its rules, or why it (or one above it) is left out, or None if it is gone."""
 
+DEEPEST: Final = 100
+"""Folders inside each other; each is opened from the root down, so the cost of a level grows with its depth."""
+
 _BATCH: Final = 512
 """Entries looked at while a folder is held open."""
 
@@ -158,6 +161,8 @@ def _judged(root: Root, scope: Scope, path: str, status: os.stat_result, rules: 
     if folder:
         if reason is None and rules.in_repository and root.exists(path, ".git") and not rules.included(path):
             reason = Reason.NESTED_REPOSITORY
+        if reason is None and path.count("/") >= DEEPEST:
+            reason = Reason.TOO_DEEP
         return Skipped(f"{path}/", reason) if reason is not None else path
     if not stat.S_ISREG(status.st_mode) and reason is None:
         reason = Reason.SYMLINK if stat.S_ISLNK(status.st_mode) else Reason.SPECIAL

@@ -58,6 +58,12 @@ class VectorWork:
             self._total += len(texts)
             self._backlog.add(texts, first=first)
 
+    def look_again(self) -> None:
+        """Asks the index once more what is missing: it may have lost vectors."""
+        if self._batches is not None:
+            self._complete = False
+            self._backlog.look_again()
+
     def recount(self) -> None:
         """Counts what is missing, for the progress told from now on."""
         if self._batches is not None:
