@@ -10,14 +10,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from codekin.daemon.start import listener_pid
-from codekin.errors import DaemonError
 from codekin.lsp.framing import frame
 from codekin.lsp.server import build
+
+if TYPE_CHECKING:
+    from codekin.errors import DaemonError
 
 HIT = {
     "path": "lib/b.ex",
@@ -54,7 +56,7 @@ class FakeDaemon:
     async def get(self, path: str, **query: Any) -> Any:
         return await self.post(path, query)
 
-    async def post(self, path: str, body: Any = None, timeout: float | None = None) -> Any:
+    async def post(self, path: str, body: Any = None, timeout: float | None = None) -> Any:  # noqa: ASYNC109
         self.asked.append((path, body))
         answer = self.answers[path]
         try:
@@ -140,7 +142,7 @@ class Window:
     async def until(self, condition: Callable[[], Any]) -> Any:
         """What the condition gives, once it gives something."""
         async with asyncio.timeout(10):
-            while not (found := condition()):
+            while not (found := condition()):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         return found
 

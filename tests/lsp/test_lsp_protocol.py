@@ -95,7 +95,7 @@ async def test_wrong_version_is_refused(window):
 
 
 async def test_a_cancelled_request_is_answered_and_its_work_withdrawn(window, root):
-    """A reply of −32800, and the daemon sees its connection close."""
+    """A reply of -32800, and the daemon sees its connection close."""
     await window.begin(root)
     window.daemon.answers["/search"] = forever
     number = window.request("codekin/search", {"text": "x"})

@@ -88,7 +88,7 @@ def summary(states: Iterable[FolderState], problem: str = "") -> Status:
     if not folders:
         return Status(False, problem or "Open a folder to use Codekin.", "Warning" if problem else "Inactive")
     total, done = sum(state.total for state in folders), sum(state.done for state in folders)
-    busy = total > 0 or not all(state.connected and state.about.get("state", WORKING[0]) not in WORKING for state in folders)
+    busy = total > 0 or any(_is_starting(state) for state in folders)
     if lost := next((state.lost for state in folders if state.lost), ""):
         return Status(True, lost, "Error", folders)
     if trouble := problem or next((state.problem for state in folders if state.problem), ""):
@@ -96,3 +96,7 @@ def summary(states: Iterable[FolderState], problem: str = "") -> Status:
     if total:
         return Status(True, f"Indexing: {done} of {total} files.", "Normal", folders)
     return Status(busy, "Codekin is starting." if busy else "Codekin is ready.", "Normal", folders)
+
+
+def _is_starting(state: FolderState) -> bool:
+    return not state.connected or state.about.get("state", WORKING[0]) in WORKING
