@@ -87,7 +87,7 @@ class _Sweep:
         meaning = self.language.forms.get(word[0].decode()) if word else None
         if meaning is None:
             return
-        first = node.named_children[1].named_child(0)
+        first = next(iter(node.named_children[1].named_children), None)
         if first is None or (meaning in _BLOCK_FORMS and node.named_children[-1].type != "do_block"):
             return
         if meaning in KINDS:
