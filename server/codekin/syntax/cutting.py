@@ -32,6 +32,7 @@ _TRIVIAL_LAMBDA_LINES = 4
 _TELLING_DOC = 40
 _LONGEST_HEAD = 200
 _OUTLINE_LINES = 3
+_NOTED_DAMAGE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +59,9 @@ def fragments(path: str, text: str, language: str | None = None) -> tuple[list[F
     root = read(row, tree)
     found = [fragment for definition in _chosen(file, root) for fragment in _cut(file, definition)]
     found.sort(key=lambda fragment: (fragment.start_line, -fragment.end_line, fragment.part))
-    problems = [f"{path} has places that do not parse as {row.name}."] if tree.root.has_error else []
-    return found, problems
+    if tree.damage > _NOTED_DAMAGE * len(tree.source):
+        return found, [f"{path} does not parse as {row.name} in many places; what parses is kept."]
+    return found, []
 
 
 def fragment_at(found: Sequence[Fragment], line: int) -> Fragment | None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from codekin.syntax import lexemes
 from codekin.syntax.behaviours import ELIXIR_CALLBACKS
-from codekin.syntax.macros import blank_macros
+from codekin.syntax.macros import blank_branches, blank_macros
 
 if TYPE_CHECKING:
     import tree_sitter
@@ -29,7 +29,7 @@ class Language:
     kinds that lend their name to what is inside. `forms` are calls that define, by their word. The fragment of a kind in `containers` is an outline.
     Definitions of the `clause_kinds` with one name and arity are one. `control_words` are calls that
     steer; `callbacks` are known by the behaviour's name. `idle_lines` begin lines that say nothing of
-    their own. `blank_macros` helps a text that does not parse.
+    their own. `preprocessors` help a text that does not parse, tried in order.
     """
 
     name: str
@@ -52,7 +52,7 @@ class Language:
     block_openers: frozenset[str] = frozenset()
     statement_ends: frozenset[str] = frozenset({"newline", ";"})
     closes_by_indentation: bool = False
-    blank_macros: Callable[[bytes], bytes] | None = None
+    preprocessors: tuple[Callable[[bytes], bytes], ...] = ()
 
 
 _ELIXIR_WORDS = """after and catch cond case def defdelegate defexception defguard defguardp defimpl defmacro defmacrop
@@ -118,7 +118,7 @@ _ROWS = (
         scopes=frozenset({"namespace", "class", "struct", "function", "method", "constructor"}),
         idle_lines=("#", "public:", "private:", "protected:"),
         needs_body=True,
-        blank_macros=blank_macros,
+        preprocessors=(blank_macros, blank_branches),
         blocks=_BRACKETS,
         block_openers=frozenset({"{"}),
         statement_ends=frozenset({";", "}", "directive"}),
@@ -136,7 +136,7 @@ _ROWS = (
         scopes=frozenset({"struct"}),
         idle_lines=("#",),
         needs_body=True,
-        blank_macros=blank_macros,
+        preprocessors=(blank_macros, blank_branches),
         blocks=_BRACKETS,
         block_openers=frozenset({"{"}),
         statement_ends=frozenset({";", "}", "directive"}),

@@ -1,4 +1,4 @@
-"""Blanks out words of C and C++ that the preprocessor would replace and that no grammar can place.
+"""Blanks out what the preprocessor would take from C and C++ and no grammar can place: macros, other branches.
 
 Offsets stay: every blanked byte becomes a space. It knows no definitions of macros, only how they look.
 """
@@ -23,9 +23,36 @@ def blank_macros(source: bytes) -> bytes:
     return source
 
 
+def blank_branches(source: bytes) -> bytes:
+    """The same text without macros, and of every `#if` only the first branch (the second of `#if 0`)."""
+    source = blank_macros(source)
+    pieces: list[bytes] = []
+    shown: list[bool] = []
+    at = 0
+    for match in _CONDITIONAL.finditer(source):
+        between = source[at : match.start()]
+        pieces += [between if all(shown) else _spaces(between), _spaces(match[0])]
+        at = match.end()
+        word = match[1]
+        if word.startswith(b"if"):
+            shown.append(match[2].strip() != b"0")
+        elif shown and word == b"endif":
+            shown.pop()
+        elif shown:
+            shown[-1] = not shown[-1] and word == b"else"
+    return b"".join([*pieces, source[at:]])
+
+
+_CONDITIONAL = re.compile(rb"^[ \t]*#[ \t]*(ifdef|ifndef|if|elif|else|endif)\b([^\n]*)", re.MULTILINE)
+
+
+def _spaces(text: bytes) -> bytes:
+    return re.sub(rb"[^\r\n]", b" ", text)
+
+
 def _blank(match: re.Match[bytes]) -> bytes:
     whole = match[0]
     if not match.re.groups:
         return b" " * len(whole)
     start, end = match.start(1) - match.start(), match.end(1) - match.start()
-    return whole[:start] + re.sub(rb"[^\r\n]", b" ", whole[start:end]) + whole[end:]
+    return whole[:start] + _spaces(whole[start:end]) + whole[end:]

@@ -16,6 +16,7 @@ _SECONDS_PER_MEGABYTE = 10.0
 _LEAST_SECONDS = 5.0
 _CHUNK = 1 << 16
 _WORD = 64
+_WORTH_ANOTHER = 30
 
 Capture = tuple[int, int, str, tree_sitter.Node]
 
@@ -26,28 +27,31 @@ class Timeout(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A parsed text with the bytes its offsets count."""
+    """A parsed text with the bytes its offsets count; `damage` says how many of them did not parse."""
 
     source: bytes
     root: tree_sitter.Node
+    damage: int
 
 
 def parse(language: str, text: str) -> Tree:
     """The syntax tree of a text; raises Timeout.
 
-    Where the text does not parse, words that a preprocessor would replace are blanked out, if that helps.
+    Where the text does not parse, what a preprocessor would take away is blanked out, if that helps.
     """
     source = text.encode("utf-8", "replace")
     deadline = monotonic() + max(_LEAST_SECONDS, _SECONDS_PER_MEGABYTE * len(source) / 1e6)
     root = _parse(language, source, deadline)
-    blank = LANGUAGES[language].blank_macros
-    if blank is not None and root.has_error:
+    damage = _damage(language, root)
+    for blank in LANGUAGES[language].preprocessors:
+        if damage < _WORTH_ANOTHER:
+            break
         blanked = blank(source)
-        if blanked != source:
-            other = _parse(language, blanked, deadline)
-            if _damage(language, other) < _damage(language, root):
-                root = other
-    return Tree(source, root)
+        other = _parse(language, blanked, deadline) if blanked != source else root
+        other_damage = _damage(language, other)
+        if other_damage < damage / 2:
+            root, damage = other, other_damage
+    return Tree(source, root, damage)
 
 
 def captures(language: str, tree: Tree) -> list[Capture]:
