@@ -11,11 +11,11 @@ defmodule Storehouse.DeliveryReport do
     end)
   end
 
-  def percentile(numbers, p) when p >= 0 and p <= 1 and numbers != [] do
+  def percentile(numbers, p) when p >= 0 and p <= 1 do
     sorted = Enum.sort(numbers)
     position = p * (length(sorted) - 1)
     lower = sorted |> Enum.at(trunc(position))
     upper = sorted |> Enum.at(min(trunc(position) + 1, length(sorted) - 1))
-    Float.round(lower + (upper - lower) * (position - trunc(position)), 1)
+    lower + (upper - lower) * (position - trunc(position))
   end
 end
