@@ -11,6 +11,7 @@ defmodule Storehouse.DeliveryReport do
     end)
   end
 
+  @doc "The value below which the share `p` of the sorted numbers lies, interpolated."
   def percentile(numbers, p) when p >= 0 and p <= 1 do
     sorted = Enum.sort(numbers)
     position = p * (length(sorted) - 1)
