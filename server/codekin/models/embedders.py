@@ -46,7 +46,8 @@ class LocalEmbedder:
 
     `forward` takes id sequences and the kind of text and gives unit vectors (n, dimensions).
     `head` is an optional matrix (dimensions, dimensions): v becomes normalise(head @ v).
-    `cut` counts the texts that were longer than the model reads since it was loaded.
+    `cut` counts the texts that were longer than the model reads since it was loaded; `note`
+    says why this embedder stands in for another.
     """
 
     name: str
@@ -57,6 +58,7 @@ class LocalEmbedder:
     budget: int = TOKEN_BUDGET
     head: NDArray[np.float32] | None = None
     longest: int = 512
+    note: str = ""
     cut: int = field(default=0, compare=False)
 
     def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:

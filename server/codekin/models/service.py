@@ -67,8 +67,8 @@ class EmbeddingService:
         embedder = self._embedder
         if embedder is None:
             return EmbeddingState("failed" if self._problem else "loading", problem=self._problem)
-        cut = int(getattr(embedder, "cut", 0))
-        return EmbeddingState("ready", embedder.name, embedder.space, embedder.dimensions, cut, self._problem)
+        cut, note = int(getattr(embedder, "cut", 0)), str(getattr(embedder, "note", ""))
+        return EmbeddingState("ready", embedder.name, embedder.space, embedder.dimensions, cut, self._problem or note)
 
     def embedder(self, timeout: float | None = None) -> Embedder:
         """The loaded embedder; waits for the load. Raises what the load raised, or ModelError."""

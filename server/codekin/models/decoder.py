@@ -1,0 +1,185 @@
+"""A decoder's forward pass with a preallocated cache: Llama, Qwen2, StarCoder2, GPTBigCode.
+
+Plain tensors and as few operations a layer as there can be: a small model's decoding is bound
+by the overhead of each. Equals transformers' classes in float32, token for token. Knows
+nothing of sampling, text, or where weights come from.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from codekin.models.linears import Linear
+
+FIRST_CAPACITY = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A decoder's dimensions; `theta` 0 means learned positions, `gated` a Llama-like feed-forward."""
+
+    layers: int
+    hidden: int
+    heads: int
+    groups: int
+    head_width: int
+    inner: int
+    vocabulary: int
+    context: int
+    epsilon: float
+    theta: float
+    gated: bool
+    rms: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Norm:
+    """A layer norm, or an RMS norm where there is no bias."""
+
+    weight: Tensor
+    bias: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One layer; `attention_in` is query, key and value stacked, `feed_in` gate and up stacked."""
+
+    attention_norm: Norm
+    attention_in: Linear
+    attention_out: Linear
+    feed_norm: Norm
+    feed_in: Linear
+    feed_out: Linear
+
+
+@dataclass(slots=True)
+class Cache:
+    """Keys and values of a sequence's tokens, in buffers that double when full.
+
+    `ids` are the tokens whose keys and values stand in the first `len(ids)` places.
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    ids: list[int] = field(default_factory=list)
+
+    def cut(self, length: int) -> None:
+        """Forget the tokens from `length` on; costs nothing."""
+        del self.ids[length:]
+
+    def bytes(self) -> int:
+        """What the buffers take."""
+        return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
+
+
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """The weights of a decoder, ready to run."""
+
+    shape: Shape
+    words: Tensor
+    places: Tensor | None
+    rotation: tuple[Tensor, Tensor] | None
+    blocks: tuple[Block, ...]
+    norm: Norm
+    head: Linear
+
+    def new_cache(self) -> Cache:
+        """An empty cache on the model's device."""
+        shape = (self.shape.groups, FIRST_CAPACITY, self.shape.head_width)
+        buffers = [[self.words.new_zeros(shape) for _ in self.blocks] for _ in range(2)]
+        return Cache(*buffers)
+
+    @torch.inference_mode()
+    def forward(self, ids: Sequence[int], cache: Cache, every: bool = False) -> Tensor:
+        """Logits (n, vocabulary) in float32 after the tokens, of the last one or of `every` one.
+
+        The tokens go behind those in the cache, which then holds them too.
+        """
+        past, count = len(cache.ids), len(ids)
+        _reserve(cache, past + count)
+        rows = functional.embedding(torch.tensor(ids, device=self.words.device), self.words)
+        if self.places is not None:
+            rows = rows + self.places[past : past + count]
+        mask = self._mask(past, count)
+        for number, block in enumerate(self.blocks):
+            rows = self._block(block, rows, (cache.keys[number], cache.values[number]), past, mask)
+        cache.ids.extend(ids)
+        last = rows if every else rows[-1:]
+        return self.head(self._normed(last, self.norm)).float()
+
+    def _block(
+        self, block: Block, rows: Tensor, buffers: tuple[Tensor, Tensor], past: int, mask: Tensor | None
+    ) -> Tensor:
+        mixed = self._attend(block.attention_in(self._normed(rows, block.attention_norm)), buffers, past, mask)
+        rows = rows + block.attention_out(mixed)
+        wide = block.feed_in(self._normed(rows, block.feed_norm))
+        if self.shape.gated:
+            gate, up = wide.chunk(2, dim=-1)
+            wide = functional.silu(gate).mul_(up)
+        else:
+            wide = functional.gelu(wide, approximate="tanh")
+        return rows + block.feed_out(wide)
+
+    def _attend(self, packed: Tensor, buffers: tuple[Tensor, Tensor], past: int, mask: Tensor | None) -> Tensor:
+        """Attention of packed rows (n, (heads + 2 groups) * width) over the cache and themselves.
+
+        The heads that share a key count as further rows of it, so that no key is repeated.
+        """
+        shape, count = self.shape, packed.shape[0]
+        heads, groups, width = shape.heads, shape.groups, shape.head_width
+        packed = packed.view(count, heads + 2 * groups, width)
+        turned = self._turned(packed[:, : heads + groups], past)
+        keys, values = buffers
+        keys[:, past : past + count] = turned[:, heads:].transpose(0, 1)
+        values[:, past : past + count] = packed[:, heads + groups :].transpose(0, 1)
+        query = turned[:, :heads].view(count, groups, -1, width).transpose(0, 1).reshape(groups, -1, width)
+        keys, values = keys[:, : past + count], values[:, : past + count]
+        if mask is None:
+            weights = torch.bmm(query * width**-0.5, keys.transpose(1, 2)).softmax(-1)
+            mixed = torch.bmm(weights, values)
+        else:
+            bias = mask.repeat_interleave(heads // groups, dim=0)
+            mixed = functional.scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=bias)[0]
+        return mixed.view(groups, count, -1, width).transpose(0, 1).reshape(count, heads * width)
+
+    def _turned(self, rows: Tensor, past: int) -> Tensor:
+        """Rotary positions: the halves of each head turned by its place."""
+        if self.rotation is None:
+            return rows
+        cosine, sine = (table[past : past + rows.shape[0], None] for table in self.rotation)
+        return torch.addcmul(rows * cosine, rows.roll(self.shape.head_width // 2, -1), sine)
+
+    def _mask(self, past: int, count: int) -> Tensor | None:
+        """Which of the tokens before and beside it each of several new tokens sees; None for a single one."""
+        if count == 1:
+            return None
+        seen = torch.ones(count, past + count, dtype=torch.bool, device=self.words.device).tril_(past)
+        bias = torch.zeros(seen.shape, dtype=self.words.dtype, device=self.words.device)
+        return bias.masked_fill_(~seen, float("-inf"))
+
+    def _normed(self, rows: Tensor, norm: Norm) -> Tensor:
+        if self.shape.rms:
+            return functional.rms_norm(rows, rows.shape[-1:], norm.weight, self.shape.epsilon)
+        return functional.layer_norm(rows, rows.shape[-1:], norm.weight, norm.bias, self.shape.epsilon)
+
+
+def rotation_tables(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Cosines and signed sines (context, head width) of rotary positions, as Llama pairs the halves."""
+    steps = torch.arange(0, shape.head_width, 2, dtype=torch.float32) / shape.head_width
+    angles = torch.outer(torch.arange(shape.context, dtype=torch.float32), 1.0 / shape.theta**steps)
+    cosine, sine = angles.cos(), angles.sin()
+    return torch.cat([cosine, cosine], -1).to(dtype), torch.cat([-sine, sine], -1).to(dtype)
+
+
+def _reserve(cache: Cache, length: int) -> None:
+    """Make room for so many tokens, doubling, so that the copies stay few."""
+    capacity = cache.keys[0].shape[1]
+    if length <= capacity:
+        return
+    extra = max(length, 2 * capacity) - capacity
+    for buffers in (cache.keys, cache.values):
+        buffers[:] = [functional.pad(tensor, (0, 0, 0, extra)) for tensor in buffers]

@@ -1,0 +1,156 @@
+"""Chooses and loads an embedder: by name, by the settings, with a stand-in where it cannot be had.
+
+Knows the order of preference and what a stand-in has to say; nothing of tokens or batches.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from codekin.errors import CheckpointError, CodekinError, ModelError
+from codekin.models import planner
+from codekin.models.catalogue import Model, find_model
+from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled, with_head
+from codekin.models.fetching import locate
+from codekin.models.remote import RemoteEmbedder
+from codekin.models.weights import check_file, file_digest
+from codekin.seams import Embedder
+from codekin.settings import ModelSettings
+
+PREFERRED = ("qodo", "jina_v3")
+"""The embedders that `auto` takes where they were pulled and a GPU runs them, best first."""
+
+HEAD_FILE = "head.safetensors"
+HEAD_TENSOR = "head"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How to load: `memory` 0 means what is free now, `dimensions` 0 the model's own."""
+
+    kernel_cache: Path | None = None
+    models_dir: Path | None = None
+    rows: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    device: str = "auto"
+    dtype: str = "auto"
+    dimensions: int = 0
+    memory: int = 0
+
+
+def options_of(settings: ModelSettings, kernel_cache: Path | None = None) -> Options:
+    """The options that a user's settings ask for."""
+    return Options(
+        kernel_cache=kernel_cache,
+        models_dir=settings.dir,
+        rows=settings.catalogue,
+        device=settings.device,
+        dtype=settings.dtype,
+        memory=int(settings.memory_gb * (1 << 30)),
+    )
+
+
+def choose_embedder(settings: ModelSettings, kernel_cache: Path | None = None) -> Embedder:
+    """The embedder of the settings, else the next best; its `note` then says why it stands in.
+
+    The order: the remote server of the settings, the model named, jina_v3 for qodo, the
+    fallback named, the bundled encoder. Raises the first one's error where even that fails.
+    """
+    options = options_of(settings, kernel_cache)
+    notes: list[str] = []
+    if settings.remote and settings.remote.url:
+        try:
+            return _remote(settings)
+        except CodekinError as error:
+            notes.append(str(error))
+    for name in _order(settings, options):
+        try:
+            return _noted(load_by_name(name, options), notes)
+        except CodekinError as error:
+            notes.append(str(error))
+    raise ModelError(notes[0] if notes else "No embedder can be loaded; see `codekin doctor`.")
+
+
+def load_by_name(name: str, options: Options, checkpoint: Path | None = None) -> LocalEmbedder:
+    """An embedder by key or by an absolute folder, with what was learned on it in `checkpoint`.
+
+    Raises ModelError where it is unknown, not pulled or too large, CheckpointError where it is damaged.
+    """
+    model = find_model(name, options.rows)
+    if model.role != "embedder":
+        raise ModelError(f"{name} writes code; it gives no vectors: choose an embedder from `codekin models list`.")
+    embedder = _load(model, options, checkpoint)
+    if checkpoint and (checkpoint / HEAD_FILE).exists():
+        embedder = with_head(embedder, *read_head(checkpoint / HEAD_FILE))
+    return embedder
+
+
+def read_head(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.float32]], str]:
+    """A head's matrix (dimensions, dimensions), and the file's SHA-256."""
+    check_file(path)
+    try:
+        tensors = load_file(path)
+    except Exception as error:  # safetensors raises errors of several kinds
+        raise CheckpointError(f"{path} is damaged ({error}); roll back to another checkpoint.") from error
+    if HEAD_TENSOR not in tensors:
+        raise CheckpointError(f"{path} holds no tensor {HEAD_TENSOR!r}; roll back to another checkpoint.")
+    return tensors[HEAD_TENSOR].astype(np.float32), file_digest(path)
+
+
+def _load(model: Model, options: Options, checkpoint: Path | None) -> LocalEmbedder:
+    learned = checkpoint if checkpoint and (checkpoint / "config.json").exists() else None
+    if model.bundled or (model.architecture == "bert" and model.folder):
+        return load_bundled(learned or model.folder or BUNDLED, options.kernel_cache)
+    folder = learned or locate(model, options.models_dir)
+    if folder is None:
+        raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
+    device = planner.device_for(options.device)
+    _require_memory(model, options, device)
+    from codekin.models.pretrained import load_pretrained  # noqa: PLC0415 - brings transformers
+
+    return load_pretrained(model, folder, device=device, dtype=options.dtype, dimensions=options.dimensions)
+
+
+def _require_memory(model: Model, options: Options, device: str) -> None:
+    dtype = options.dtype if options.dtype in ("float32", "bfloat16", "float16") else "bfloat16"
+    needed = planner.need(model, dtype, model.context).total
+    free = options.memory or planner.free_memory(device)
+    if needed > free:
+        raise ModelError(
+            f"{model.key} takes {planner.gigabytes(needed)} in {dtype} and {planner.gigabytes(free)} are free; "
+            f"close other programs or choose a smaller model."
+        )
+
+
+def _order(settings: ModelSettings, options: Options) -> list[str]:
+    """Names to try, each once."""
+    first = settings.embedder
+    names = [first] if first != "auto" else _automatic(options)
+    if first == "qodo":
+        names.append("jina_v3")
+    return list(dict.fromkeys([*names, settings.fallback, "codekin_embed"]))
+
+
+def _automatic(options: Options) -> list[str]:
+    """Pulled models where a GPU can run them: on a CPU they would index for hours."""
+    if planner.device_for(options.device) == "cpu":
+        return []
+    return [name for name in PREFERRED if locate(find_model(name, options.rows), options.models_dir)]
+
+
+def _noted(embedder: LocalEmbedder, notes: list[str]) -> LocalEmbedder:
+    if not notes:
+        return embedder
+    return replace(embedder, note=f"{notes[0]} {embedder.name} takes its place until then.")
+
+
+def _remote(settings: ModelSettings) -> RemoteEmbedder:
+    remote = settings.remote
+    if remote is None:
+        raise ModelError("No remote server is set.")
+    key = os.environ.get(remote.api_key_env, "") if remote.api_key_env else ""
+    return RemoteEmbedder(remote.url, remote.model, api_key=key, timeout=remote.timeout_seconds, texts_per_request=32)

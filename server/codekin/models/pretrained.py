@@ -1,0 +1,200 @@
+"""Embedders of the catalogue that run through transformers' native classes: Qodo, Jina v3, others.
+
+Loads only safetensors, never remote code, never from the network. Knows how each family is
+tokenised, pooled and adapted; nothing of where its files come from.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from codekin.errors import CheckpointError, ModelError
+from codekin.models.catalogue import Model
+from codekin.models.checks import check_folder
+from codekin.models.embedders import LocalEmbedder, Tokens, fingerprint
+from codekin.models.kernels import fastest_kernel
+from codekin.models.vocabulary import Vocabulary
+from codekin.models.weights import check_finite, file_digest, read_json
+from codekin.seams import TextKind
+
+PASSAGE_LIMIT = 2048
+"""Tokens read of a text: longer fragments are split long before; a longer context costs its square."""
+
+
+def load_pretrained(
+    model: Model, folder: Path, *, device: str = "cpu", dtype: str = "auto", dimensions: int = 0
+) -> LocalEmbedder:
+    """The embedder of a catalogue row from its folder.
+
+    `dimensions` truncates (Matryoshka) where the row allows it. Raises CheckpointError or ModelError.
+    """
+    files = check_folder(folder, model.architecture)
+    width = _truncation(model, dimensions)
+    chosen = torch_dtype(dtype, device)
+    module = load_module(model, folder, chosen).to(device).eval()
+    adapters = load_adapters(module, model, folder)
+    vocabulary = Vocabulary(folder / "tokenizer.json")
+    encoder = Encoder(module, model, width, adapters)
+    longest = min(model.context, PASSAGE_LIMIT)
+    digests = [file_digest(file) for file in (*files, folder / "tokenizer.json")]
+    space = fingerprint(
+        model.key, *digests, model.causal, model.pooling, dict(model.prompts), dict(model.adapters), width, longest
+    )
+    return LocalEmbedder(
+        name=model.key,
+        space=space,
+        dimensions=width,
+        tokenize=tokenizer_of(model, vocabulary, longest),
+        forward=encoder.embed,
+        longest=longest,
+    )
+
+
+class Encoder:
+    """A transformers encoder with pooling, adapters and truncation; safe to call from many threads."""
+
+    def __init__(self, module: nn.Module, model: Model, width: int, adapters: frozenset[str]) -> None:
+        self._module = module
+        self._model = model
+        self._width = width
+        self._adapters = adapters
+        # Choosing an adapter changes the module, so the choice and the forward are one step.
+        self._lock = threading.Lock()
+
+    @torch.inference_mode()
+    def embed(self, sequences: list[list[int]], kind: TextKind | str) -> Tensor:
+        """Unit vectors (n, width) of id sequences."""
+        device = next(self._module.parameters()).device
+        ids, mask = padded(sequences, self._model.end_id or 0)
+        with self._lock:
+            self._adapt(kind)
+            hidden = self._module(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
+        pooled = pool(hidden.float(), mask.to(device), self._model.pooling)
+        return functional.normalize(pooled[:, : self._width], dim=1)
+
+    def _adapt(self, kind: str) -> None:
+        adapter = self._model.adapters.get(kind)
+        if adapter in self._adapters:
+            self._module.set_adapter(adapter)  # type: ignore[operator] # a transformers module
+
+
+def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
+    """One vector (n, width) of hidden states (n, length, width), whatever side is padded."""
+    if pooling == "last":
+        length = mask.shape[1]
+        last = (torch.arange(length, device=mask.device) * mask).argmax(dim=1)
+        return hidden[torch.arange(len(hidden), device=mask.device), last]
+    if pooling == "first":
+        return hidden[torch.arange(len(hidden), device=mask.device), mask.argmax(dim=1)]
+    weights = mask[:, :, None].to(hidden.dtype)
+    return (hidden * weights).sum(1) / weights.sum(1).clamp(min=1)
+
+
+def padded(sequences: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor]:
+    """Ids and mask, both (n, longest), padded on the right."""
+    longest = max(len(sequence) for sequence in sequences)
+    ids = torch.full((len(sequences), longest), pad, dtype=torch.long)
+    mask = torch.zeros((len(sequences), longest), dtype=torch.long)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence)] = torch.tensor(sequence)
+        mask[row, : len(sequence)] = 1
+    return ids, mask
+
+
+def tokenizer_of(model: Model, vocabulary: Vocabulary, longest: int) -> Callable[[Sequence[str], TextKind], Tokens]:
+    """Prompt and text to ids, cut to `longest`, with the begin and end ids that the model was trained with."""
+    begin = [] if model.begin_id is None else [model.begin_id]
+    end = [] if model.end_id is None else [model.end_id]
+    room = longest - len(begin) - len(end)
+
+    def tokenize(texts: Sequence[str], kind: TextKind) -> Tokens:
+        prompt = model.prompts.get(kind, "")
+        found = vocabulary.encode_many([prompt + text for text in texts])
+        ids = [[*begin, *each[:room], *end] for each in found]
+        return Tokens(ids, cut=sum(len(each) > room for each in found))
+
+    return tokenize
+
+
+def load_module(model: Model, folder: Path, dtype: torch.dtype) -> nn.Module:
+    """The native class of an architecture, its weights complete and finite."""
+    transformers = quiet_transformers()
+    classes = {
+        "qwen2": "Qwen2Model",
+        "jina_embeddings_v3": "JinaEmbeddingsV3Model",
+        "bert": "BertModel",
+        "xlm-roberta": "XLMRobertaModel",
+    }
+    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    # Since transformers 5.2 this switches Qwen2 between causal and bidirectional attention.
+    config.is_causal = model.causal
+    try:
+        module, report = getattr(transformers, classes[model.architecture]).from_pretrained(
+            folder,
+            config=config,
+            dtype=dtype,
+            use_safetensors=True,
+            local_files_only=True,
+            attn_implementation="sdpa",
+            output_loading_info=True,
+        )
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder} cannot be loaded ({_first_line(error)}); fetch the model again.") from error
+    missing = [name for name in report["missing_keys"] if "pooler" not in name]
+    if missing or report.get("mismatched_keys"):
+        raise CheckpointError(f"{folder} lacks weights or has wrong shapes ({len(missing)} missing); fetch it again.")
+    check_finite(dict(module.named_parameters()), folder)
+    result: nn.Module = module
+    return result
+
+
+def load_adapters(module: nn.Module, model: Model, folder: Path) -> frozenset[str]:
+    """Attach the LoRA adapters of the row that lie in subfolders; gives their names."""
+    wanted = sorted(set(model.adapters.values()))
+    missing = [name for name in wanted if not (folder / name / "adapter_model.safetensors").exists()]
+    if missing:
+        raise CheckpointError(f"{folder} lacks the adapters {', '.join(missing)}; pull {model.key} again.")
+    for name in wanted:
+        read_json(folder / name / "adapter_config.json")
+        module.load_adapter(  # type: ignore[operator] # a transformers module
+            str(folder), adapter_name=name, adapter_kwargs={"subfolder": name, "local_files_only": True}
+        )
+    check_finite(dict(module.named_parameters()), folder)
+    return frozenset(wanted)
+
+
+def torch_dtype(dtype: str, device: str) -> torch.dtype:
+    """The dtype of a setting; `auto` takes bfloat16 where it is the faster one."""
+    if dtype in ("int8", "int4"):
+        dtype = "bfloat16"
+    if dtype == "auto":
+        return torch.bfloat16 if device == "cuda" else torch.float16 if device == "mps" else fastest_kernel().dtype
+    found: torch.dtype = getattr(torch, dtype)
+    return found
+
+
+def quiet_transformers() -> Any:
+    """The library, imported when first needed, without its progress bars and load reports."""
+    import transformers  # noqa: PLC0415 - a second and 100 MB that the bundled encoder does without
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    return transformers
+
+
+def _truncation(model: Model, dimensions: int) -> int:
+    if not dimensions or dimensions == model.dimensions:
+        return model.dimensions
+    if dimensions not in model.truncations:
+        offered = ", ".join(map(str, model.truncations)) or str(model.dimensions)
+        raise ModelError(f"{model.key} has no vectors of {dimensions} dimensions; it offers {offered}.")
+    return dimensions
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
