@@ -50,7 +50,7 @@ def _taken(
             raise ValueError(f"must be a table, not {_shown(value)}")
         start = current if current is not None else kind()  # type: ignore[operator]
         result, problems = merged(start, value, trust, where, f"{key}.")
-        return result, problems
+        return (result if result != start else current), problems
     if trust < field.metadata["trust"]:
         raise ValueError(_distrusted(field.metadata["trust"]))
     if isinstance(value, str) and trust < Trust.USER and field.name in ("model", "embedder", "fallback"):

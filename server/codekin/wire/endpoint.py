@@ -5,6 +5,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -41,14 +42,19 @@ def endpoint(address: str | Path, api_key: str = "", timeout: float = 30.0, atte
     """The endpoint of a socket's path or of an http(s) URL; raises WireError for anything else."""
     text = str(address)
     if text.startswith(("http://", "https://")):
-        try:
-            httpx.URL(text)
-        except httpx.InvalidURL as error:
-            raise WireError(f"{text} is not a URL ({error}).") from error
+        if not _host(text):
+            raise WireError(f"{text} is not the URL of a server.")
         return Endpoint(None, text, api_key, timeout, attempts)
     if "://" in text:
         raise WireError(f"{text} is neither an http(s) URL nor the path of a socket.")
     return Endpoint(Path(text), api_key=api_key, timeout=timeout, attempts=attempts)
+
+
+def _host(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
 
 
 def client_options(place: Endpoint) -> dict[str, Any]:
