@@ -13,7 +13,7 @@ from pathlib import Path
 
 from codekin.errors import StoreError
 from codekin.index.rows import read_body, read_detail
-from codekin.index.schema import DATABASE, connect, next_sequence, sequence, set_meta, transaction
+from codekin.index.schema import DAMAGE, DATABASE, connect, next_sequence, sequence, set_meta, transaction
 from codekin.index.snapshot import load
 from codekin.index.spaces import Space, adopt, recorded_spaces, spaces, sweep, vector_path
 from codekin.index.vectors import open_records, sound_records
@@ -158,7 +158,7 @@ def _rest_of_journal(path: Path) -> list[JournalRow]:
         for row in database.execute("SELECT seq, ts, file_id, path, old_hash, new_hash, buffer FROM change"):
             if isinstance(row[0], int) and isinstance(row[3], bytes):
                 rows.append(row)
-    except sqlite3.Error:
+    except DAMAGE:
         return rows
     database.close()
     return rows

@@ -28,6 +28,7 @@ _HEAP = 30_000_000
 _MOST_TERMS = 64
 _MOST_TERMS_WHEN_LARGE = 24
 _LARGE = 10_000
+_KINDS = (".term", ".idx", ".pos", ".fieldnorm", ".fast", ".store")
 _FIELDS = {"body": 1.0, "name": 0.5}
 _FOOTER_MAGIC = 1337
 
@@ -63,8 +64,10 @@ class LexicalWriter:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         try:
-            self._index = tantivy.Index(schema(), path=str(folder), reuse=True)
+            self._schema = schema()
+            self._index = tantivy.Index(self._schema, path=str(folder), reuse=True)
             self._writer = self._index.writer(heap_size=_HEAP, num_threads=1)
+            self._writer.garbage_collect_files()  # what a killed writer left would stand in the next commit's way
         except (ValueError, OSError) as error:
             raise StoreError(f"the lexical index in {folder} cannot be opened ({error})") from error
         self.stamp = read_stamp(folder)
@@ -72,7 +75,7 @@ class LexicalWriter:
 
     def replace(self, file: int, entries: Iterable[Entry]) -> None:
         """Replaces all entries of a file; seen by readers after the next commit."""
-        self._writer.delete_documents_by_term("file", file)
+        self._writer.delete_documents_by_query(tantivy.Query.term_query(self._schema, "file", file))
         for entry in entries:
             body = tokens(entry.text)
             self._lengths = [self._lengths[0] + 1, self._lengths[1] + len(body)]
@@ -121,14 +124,29 @@ def write_stamp(folder: Path, stamp: Mapping[str, object]) -> None:
 
 
 def damage(folder: Path, known: set[str]) -> str | None:
-    """The first segment file whose CRC32 is wrong; `known` collects those found sound."""
-    for path in sorted(folder.iterdir()):
-        if len(path.name) < 33 or path.name in known:
-            continue
-        if not _sound(path):
-            return path.name
-        known.add(path.name)
-    return None
+    """The first file of the newest commit that is missing or whose CRC32 is wrong; `known` collects sound ones."""
+    while True:
+        needed = _needed(folder)
+        if needed is None:
+            return "meta.json"
+        broken = next((name for name in needed if name not in known and not _sound(folder / name)), None)
+        if broken is None or needed == _needed(folder):  # otherwise a merge has just ended
+            known |= set(needed) - ({broken} if broken else set())
+            return broken
+
+
+def _needed(folder: Path) -> list[str] | None:
+    """The files that the newest commit consists of; None when that cannot be read."""
+    try:
+        segments = json.loads((folder / "meta.json").read_bytes())["segments"]
+        names = []
+        for segment in segments:
+            key = segment["segment_id"].replace("-", "")
+            names += [key + kind for kind in _KINDS]
+            names += [f"{key}.{segment['deletes']['opstamp']}.del"] if segment["deletes"] else []
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+    return names
 
 
 def _sound(path: Path) -> bool:
@@ -136,7 +154,7 @@ def _sound(path: Path) -> bool:
     try:
         data = path.read_bytes()
     except FileNotFoundError:
-        return True
+        return False
     length, magic = (int.from_bytes(data[at : at + 4], "little") for at in (len(data) - 8, len(data) - 4))
     if len(data) < 8 or magic != _FOOTER_MAGIC or length > len(data) - 8:
         return False
@@ -177,12 +195,17 @@ class LexicalReader:
         self._guard(self._index.reload)
         self._searcher = self._guard(self._index.searcher)
         self.stamp = stamp
-        self._sizes = {p.name: p.stat().st_size for p in self.folder.iterdir() if p.name in self._known}
+        self._sizes = {name: (self.folder / name).stat().st_size for name in _needed(self.folder) or ()}
 
     @property
     def documents(self) -> int:
         """How many fragments it holds."""
         return int(self._searcher.num_docs)
+
+    @property
+    def added(self) -> int:
+        """How many entries were added since the folder was new, gone ones included."""
+        return int(self.stamp.get("lengths", [0, 0])[0])
 
     def search(
         self, terms: Sequence[Term], must: Sequence[Any], limit: int
@@ -199,9 +222,9 @@ class LexicalReader:
 
     def telling(self, terms: Counter[str]) -> list[Term]:
         """The terms with the highest weight times inverse document frequency."""
-        found = [
-            Term(term, 1.0 + float(np.log2(count)) / 2, count, self._rarity(term)) for term, count in terms.items()
-        ]
+        found: list[Term] = self._guard(
+            lambda: [Term(word, 1.0 + float(np.log2(n)) / 2, n, self._rarity(word)) for word, n in terms.items()]
+        )
         most = _MOST_TERMS if self.documents < _LARGE else _MOST_TERMS_WHEN_LARGE
         return sorted(found, key=lambda term: (-term.weight * term.rarity, term.text))[:most]
 

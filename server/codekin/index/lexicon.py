@@ -22,6 +22,7 @@ _ENTRIES = (
 _SOON = 0.3
 _MANY = 500
 _SETTLED = 5.0
+_WORN_BEYOND = 5_000
 
 
 class Lexicon:
@@ -75,10 +76,18 @@ class Lexicon:
         if seq == done:
             self._waiting.clear()
             return
+        try:
+            self._write(done, seq)
+        except StoreError:
+            self._writer.close()
+            self._writer = LexicalWriter(renew(self._database, self._folder))
+            self._write(-1, sequence(self._database))
+        self._waiting.clear()
+
+    def _write(self, done: int, seq: int) -> None:
         for file in _changed(self._database, done):
             self._writer.replace(file, entries(self._database, file))
         self._writer.commit(seq, _instance(self._database))
-        self._waiting.clear()
 
 
 def entries(database: sqlite3.Connection, file: int) -> Iterator[Entry]:
@@ -125,9 +134,14 @@ def _open_writer(database: sqlite3.Connection, folder: Path) -> LexicalWriter:
     """The folder in use, or a fresh one when it is damaged or not of this truth."""
     place = _current(database, folder)
     usable, _ = current_reader(database, folder, None)
-    if usable is not None and int(usable.stamp.get("seq", -1)) <= sequence(database):
+    if usable is not None and int(usable.stamp.get("seq", -1)) <= sequence(database) and not _worn(usable):
         return LexicalWriter(place)
     return LexicalWriter(renew(database, folder))
+
+
+def _worn(reader: LexicalReader) -> bool:
+    """Whether most entries ever added are gone; tantivy counts them in its statistics until it merges them away."""
+    return reader.added > 2 * reader.documents + _WORN_BEYOND
 
 
 def renew(database: sqlite3.Connection, folder: Path) -> Path:

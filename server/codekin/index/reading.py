@@ -21,7 +21,7 @@ from codekin.index.dense import Dense, open_dense, refresh_dense
 from codekin.index.health import ask_for_inspection
 from codekin.index.lexical import LexicalReader
 from codekin.index.rows import FileState, read_body, read_file_row, read_fragment, write_path
-from codekin.index.schema import DATABASE, connect, sequence
+from codekin.index.schema import DATABASE, connect, is_damage, sequence
 from codekin.index.search import View
 from codekin.index.sketch import WIDTH
 from codekin.index.snapshot import Snapshot, load, refresh
@@ -218,8 +218,8 @@ class Reader:
             try:
                 self._follow()
                 yield self._database
-            except sqlite3.DatabaseError as error:
-                if "malformed" in str(error) or "not a database" in str(error):
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                if is_damage(error):
                     ask_for_inspection(self.folder)
                 raise StoreError(
                     f"the index in {self.folder} cannot be read ({error}): `codekin index` repairs it"

@@ -15,8 +15,22 @@ from pathlib import Path
 
 from codekin.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 DATABASE = "index.sqlite"
+DAMAGE = (sqlite3.DatabaseError, ValueError, TypeError)
+"""What reading a damaged database may raise, beside the checks of this room."""
+
+_CIRCUMSTANCES = {
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_READONLY,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_INTERRUPT,
+}
 
 _TABLES = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -35,7 +49,7 @@ CREATE INDEX fragment_by_file ON fragment(file_id);
 CREATE INDEX fragment_by_content ON fragment(content_id);
 CREATE TABLE space(
   id INTEGER PRIMARY KEY AUTOINCREMENT, fingerprint TEXT NOT NULL UNIQUE, name TEXT NOT NULL,
-  dimensions INTEGER NOT NULL, state TEXT NOT NULL, slots INTEGER NOT NULL);
+  dimensions INTEGER NOT NULL, checked INTEGER NOT NULL, state TEXT NOT NULL, slots INTEGER NOT NULL);
 CREATE TABLE vector(
   space_id INTEGER NOT NULL, content_id INTEGER NOT NULL, slot INTEGER NOT NULL,
   PRIMARY KEY(space_id, content_id)) WITHOUT ROWID;
@@ -53,7 +67,7 @@ CREATE INDEX edit_by_seq ON edit(seq);
 def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
     """Opens (and when writing, creates) the database.
 
-    Raises StoreError when a reader finds none or a damaged one, sqlite3.DatabaseError when the writer does.
+    Raises StoreError when a reader finds none or a damaged one, DAMAGE when the writer does.
     """
     path = folder / DATABASE
     if not write and not path.exists():
@@ -63,13 +77,20 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
         _prepare(database, write=write)
     except BaseException as error:
         database.close()
-        if write or not isinstance(error, sqlite3.DatabaseError):
+        if write or not isinstance(error, DAMAGE):
             raise
         raise StoreError(f"the index database {path} cannot be read ({error}): `codekin index` rebuilds it") from error
     return database
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether a failure means damaged data, rather than a lock, a full disk or a missing permission."""
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+    return code not in _CIRCUMSTANCES
+
+
 def _prepare(database: sqlite3.Connection, *, write: bool) -> None:
+    database.text_factory = _decode
     database.execute("PRAGMA busy_timeout=30000")
     if write:
         database.execute("PRAGMA journal_mode=WAL")
@@ -79,6 +100,11 @@ def _prepare(database: sqlite3.Connection, *, write: bool) -> None:
         database.execute("PRAGMA query_only=1")
     if (version := meta(database, "version")) != VERSION:
         raise sqlite3.DatabaseError(f"its layout is version {version}, this program's is {VERSION}")
+
+
+def _decode(text: bytes) -> str:
+    """Text of a column; damaged bytes must reach the checksums instead of raising here."""
+    return text.decode("utf-8", "replace")
 
 
 def _create(database: sqlite3.Connection) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from codekin.errors import StoreError
 from codekin.index.dense import Dense, cosines, hamming
 from codekin.index.fusion import Scores
 from codekin.index.lexical import LexicalReader, Term
@@ -69,11 +70,14 @@ class Words:
 
 
 def words(lexical: LexicalReader | None, snapshot: Snapshot, text: str, name: str) -> Words | None:
-    """The lexical side of a query; None without an index or without a word."""
+    """The lexical side of a query; None without a usable index or without a word."""
     if lexical is None:
         return None
     pieces = tokens(text)
-    terms = lexical.telling(Counter(pieces) + Counter(tokens(name)))
+    try:
+        terms = lexical.telling(Counter(pieces) + Counter(tokens(name)))
+    except StoreError:
+        return None
     if not terms:
         return None
     blank = np.full(len(snapshot), np.nan, np.float32)

@@ -20,7 +20,7 @@ from codekin.index.schema import next_sequence, row_check, transaction
 from codekin.index.vectors import append_records, make_records, open_records, record_type, sound_records
 from codekin.seams import Vectors
 
-_COLUMNS = "id, fingerprint, name, dimensions, state, slots"
+_COLUMNS = "checked, id, fingerprint, name, dimensions, state, slots"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,11 @@ def vector_path(folder: Path, space: Space) -> Path:
 
 
 def spaces(database: sqlite3.Connection) -> list[Space]:
-    """All spaces, oldest first."""
-    return [Space(*row) for row in database.execute(f"SELECT {_COLUMNS} FROM space ORDER BY id")]  # noqa: S608
+    """All spaces, oldest first; raises sqlite3.DatabaseError when a row is damaged."""
+    rows = database.execute(f"SELECT {_COLUMNS} FROM space ORDER BY id").fetchall()  # noqa: S608
+    if any(row_check(*row[2:5]) != row[0] for row in rows):
+        raise sqlite3.DatabaseError("malformed row of a space")
+    return [Space(*row[1:]) for row in rows]
 
 
 def find_space(database: sqlite3.Connection, fingerprint: str) -> Space | None:
@@ -65,8 +68,8 @@ def ensure_space(database: sqlite3.Connection, folder: Path, fingerprint: str, n
             return _known(database, fingerprint)
         state = "building" if serving_space(database) else "serving"
         database.execute(
-            "INSERT INTO space(fingerprint, name, dimensions, state, slots) VALUES(?, ?, ?, ?, 0)",
-            (fingerprint, name, dimensions, state),
+            "INSERT INTO space(fingerprint, name, dimensions, checked, state, slots) VALUES(?, ?, ?, ?, ?, 0)",
+            (fingerprint, name, dimensions, row_check(fingerprint, name, dimensions), state),
         )
         next_sequence(database)
         space = _known(database, fingerprint)

@@ -21,7 +21,7 @@ from codekin.index import files, health, spaces
 from codekin.index.lexicon import Lexicon
 from codekin.index.reading import Reader
 from codekin.index.rows import FileState
-from codekin.index.schema import DATABASE, connect, next_sequence, transaction
+from codekin.index.schema import DAMAGE, DATABASE, connect, is_damage, next_sequence, transaction
 from codekin.index.spaces import Space
 from codekin.records import Fragment
 from codekin.seams import Vectors
@@ -62,10 +62,10 @@ class Index(Reader):
                 database = health.open_sound(folder)
                 index = cls(folder, database)
                 index._words = Lexicon(database, folder)
-            except sqlite3.DatabaseError as error:
+            except DAMAGE as error:
                 if database:
                     database.close()
-                if last or isinstance(error, sqlite3.OperationalError):
+                if last or not is_damage(error):
                     raise StoreError(f"the index in {folder} cannot be opened ({error})") from error
                 health.salvage(folder)
             else:
@@ -179,7 +179,9 @@ class Index(Reader):
         """Checks everything stored, takes out what is damaged, and says what it was."""
         try:
             damaged = health.look_for_damage(self.folder)
-        except (sqlite3.DatabaseError, StoreError):
+        except (*DAMAGE, StoreError) as error:
+            if not is_damage(error):
+                raise StoreError(f"the index in {self.folder} cannot be inspected ({error})") from error
             return self._start_anew()
         with self._writing():
             told = health.take_out(self._database, self.folder, damaged)
@@ -229,6 +231,8 @@ class Index(Reader):
                 else:
                     yield
             except sqlite3.OperationalError as error:
+                if is_damage(error):
+                    raise
                 full = "full" in str(error) or "disk I/O" in str(error)
                 said = "the disk is full: free some space" if full else str(error)
                 raise StoreError(f"the index in {self.folder} keeps its last state, since {said}") from error
