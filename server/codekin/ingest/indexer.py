@@ -17,7 +17,7 @@ from codekin.ingest.found import Reason, Skipped, shown
 from codekin.ingest.ignore import RULE_FILES, IgnoreRules
 from codekin.ingest.pending import EVERYTHING, Pending
 from codekin.ingest.reports import Reports
-from codekin.ingest.scan import Inside, look, name_reason, rules_inside
+from codekin.ingest.scan import Inside, look, reason_by_name, rules_inside
 from codekin.ingest.schedule import Schedule
 from codekin.ingest.survey import Survey, known_below
 from codekin.ingest.suspect import Suspect
@@ -152,20 +152,19 @@ class Indexer:
         """Brings one path up to date, whatever stands there now; a folder is compared as a whole."""
         self._touched.add(path)
         root, scope, index = self._workspace.root, self._workspace.scope, self._workspace.index
-        inside = rules_inside(root, scope, path.rpartition("/")[0], self._inside)
         if path in self._buffers:
-            rules = inside if isinstance(inside, IgnoreRules) else scope.rules
-            reason = inside.reason if isinstance(inside, Skipped) else name_reason(scope, path, rules)
+            reason = reason_by_name(root, scope, path, self._inside)
             self._update(Change(path, Skipped(path, reason) if reason else None, index.file(path)), first=True)
             return
+        inside = rules_inside(root, scope, path.rpartition("/")[0], self._inside)
         found = look(root, scope, path, inside) if isinstance(inside, IgnoreRules) else inside
         if isinstance(found, str) or (isinstance(found, Skipped) and found.path.endswith("/")):
             self._look_into(found)
-        elif found is None:
-            if next(known_below(index, shown(path)), None) is not None:
-                self._survey.want(shown(path))
-        else:
-            self._update(Change(found.path, found, index.file(found.path)), first=True)
+            return
+        name = shown(path) if found is None else found.path
+        self._update(Change(name, found, index.file(name)), first=True)
+        if next(known_below(index, f"{name}/"), None) is not None:
+            self._survey.want(name)  # it was a folder
 
     def _look_into(self, found: str | Skipped) -> None:
         """Compares a folder, unless it is left out as it was before."""

@@ -80,12 +80,27 @@ def rules_inside(root: Root, scope: Scope, folder: str, known: dict[str, Inside]
     return known[path]
 
 
-def name_reason(scope: Scope, path: str, rules: IgnoreRules) -> Reason | None:
-    """Why a file of this name is left out, told without looking at the disk; `rules` are those inside its folder."""
+def reason_by_name(root: Root, scope: Scope, path: str, known: dict[str, Inside]) -> Reason | None:
+    """Why a file of this path is left out, whether it exists or not; `known` as for `rules_inside`."""
+    rules = scope.rules
+    for folder in _folders(path):
+        inside = rules_inside(root, scope, folder, known)
+        if isinstance(inside, Skipped):
+            return inside.reason
+        if inside is not None:
+            rules = inside
+        elif reason := rules.reason(folder, folder=True):
+            return reason
     name = path.rpartition("/")[2]
     if not printable(name):
         return Reason.NAME
     return rules.reason(path, folder=False) or _file_reason(scope, path, name, 0)
+
+
+def _folders(path: str) -> list[str]:
+    """The folders above a path, the root ("") first."""
+    parts = path.split("/")
+    return ["/".join(parts[:depth]) for depth in range(len(parts))]
 
 
 def _inside(root: Root, scope: Scope, folder: str, outside: IgnoreRules) -> Inside:

@@ -86,12 +86,13 @@ def _compared(workspace: Workspace, folder: str, same: Callable[[Found, FileStat
 
 
 def known_below(index: Index, folder: str) -> Iterator[tuple[str, FileState]]:
-    """What the index knows of a folder and all below it ("" for everything), in path order, a page at a time."""
-    if not folder:
-        yield from _pages(index, "", "")
-        return
-    itself = index.file(folder)  # it may have been a file
-    yield from chain([(folder, itself)] if itself else [], _pages(index, f"{folder}/", f"{folder}/"))
+    """What the index knows of a folder and all below it ("" for everything), in path order, a page at a time.
+
+    With a slash at its end, a folder stands for what is below it alone.
+    """
+    itself = index.file(folder) if folder else None  # it may have been a file
+    below = folder if not folder or folder.endswith("/") else f"{folder}/"
+    yield from chain([(folder, itself)] if itself and folder != below else [], _pages(index, below, below))
 
 
 def _pages(index: Index, after: str, prefix: str) -> Iterator[tuple[str, FileState]]:
