@@ -1,4 +1,4 @@
-"""`codekin eval retrieval`: measures the product's own search on labelled rows."""
+"""`codekin eval`: measures the product's own search, and its completion, on labelled rows."""
 
 import json as json_format
 from pathlib import Path
@@ -8,10 +8,13 @@ import typer
 
 from codekin import places
 from codekin.cli import options
+from codekin.cli.evaluating_completion import completion
 from codekin.cli.output import print_json, print_rows
 from codekin.errors import UsageError
 
 group = typer.Typer(help="Measure on labelled data.", no_args_is_help=True, add_completion=False)
+
+group.command()(completion)
 
 Data = Annotated[Path, typer.Option("--data", help="A file of JSON lines.", show_default=False)]
 

@@ -61,7 +61,10 @@ class SimilarSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CompletionSettings:
-    """Ghost text; `model` is a key of the catalogue, or auto: what is pulled, else the repository alone."""
+    """Ghost text; `model` is a key of the catalogue, or auto: what is pulled, else the repository alone.
+
+    `threshold` is the least chance of being exactly right at which something is shown by itself.
+    """
 
     enabled: bool = harmless(True)
     languages_off: tuple[str, ...] = harmless(())
@@ -70,7 +73,7 @@ class CompletionSettings:
     model: str = setting("auto")
     retrieval: bool = setting(True)
     max_tokens: int = setting(96, low=1, high=1024)
-    threshold: float = setting(0.5, low=0, high=1)
+    threshold: float = setting(0.13, low=0, high=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,50 @@
+"""`codekin eval completion`: measures the product's own completion on rows with a hidden rest of the line."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from codekin.cli import options
+from codekin.cli.output import print_json, print_rows
+from codekin.errors import UsageError
+
+if TYPE_CHECKING:
+    from codekin.completion.evaluation import Completer
+
+Threshold = Annotated[float, typer.Option(min=0, max=1, help="The confidence from which a completion is shown.")]
+
+
+def completion(
+    data: Annotated[Path, typer.Option("--data", help="A file of JSON lines.", show_default=False)],
+    repository: Annotated[Path | None, typer.Option(help="The checkout that the rows' paths are relative to.")] = None,
+    model: Annotated[str, typer.Option(help="`repository`, or a generator's key or folder.")] = "repository",
+    limit: Annotated[int, typer.Option(help="At most so many rows; 0 for all.", min=0)] = 0,
+    threshold: Threshold | None = None,
+    json: options.Json = False,
+) -> int:
+    """Complete the rows {id, language, path, kind, prefix, suffix, truth}: exact, similarity, times by group."""
+    from codekin.cli.evaluating import read_rows  # noqa: PLC0415 - it imports this module
+    from codekin.completion.evaluation import checked, evaluate, figures  # noqa: PLC0415 - brings numpy
+    from codekin.settings.schema import CompletionSettings  # noqa: PLC0415
+
+    rows = checked(read_rows(data))
+    rows = rows[:limit] if limit else rows
+    shown_from = CompletionSettings().threshold if threshold is None else threshold
+    found = figures(evaluate(rows, _completer(repository, model)), shown_from)
+    if json:
+        print_json(found)
+    else:
+        names = ("n", "exact", "similarity", "ms_p50", "ms_p99", "shown", "shown_exact")
+        print_rows(("group", *names), [(group, *(row[name] for name in names)) for group, row in found.items()])
+    return 0 if rows else 1
+
+
+def _completer(repository: Path | None, model: str) -> "Completer":
+    from codekin.completion.corpus import corpus_of  # noqa: PLC0415
+    from codekin.completion.evaluation import repository_completer, texts_of  # noqa: PLC0415
+
+    if model != "repository":
+        raise UsageError(f"There is no completion by {model!r} yet: leave --model out.")
+    corpus = corpus_of(texts_of(repository) if repository else ())
+    return repository_completer(corpus)

@@ -1,0 +1,97 @@
+"""What the repository model knows: a large segment, the files that changed since, and the files struck out.
+
+A snapshot: changing it makes another. It knows nothing of disks; texts are handed in.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.completion.lexicon import Tokens, Vocabulary
+from codekin.completion.ngrams import Hashes
+from codekin.completion.segment import LONGEST_RUN, Segment, segment_of
+
+LARGEST_TEXT = 400_000
+COUNTED_RUN = 5
+_NOTHING = np.zeros(0, np.uint32)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """All files of a workspace but those that are hidden.
+
+    `base` is built rarely; `changed` maps paths to what took their place since (empty: removed).
+    """
+
+    vocabulary: Vocabulary
+    base: Segment
+    changed: Mapping[str, Tokens] = field(default_factory=dict)
+
+    def with_file(self, path: str, text: str | None) -> "Corpus":
+        """The corpus after a file was written or, with None, removed."""
+        tokens = encode_file(self.vocabulary, text) if text is not None else _NOTHING
+        return replace(self, changed={**self.changed, path: tokens})
+
+    @cached_property
+    def file_numbers(self) -> Mapping[str, int]:
+        """Numbers of the base's files."""
+        return {path: number for number, path in enumerate(self.base.paths)}
+
+    @cached_property
+    def is_struck(self) -> NDArray[np.bool_]:
+        """Which files of the base are out of date."""
+        return np.array([path in self.changed for path in self.base.paths], bool)
+
+    @cached_property
+    def fresh(self) -> Segment:
+        """The changed files as a segment."""
+        return segment_of([(path, tokens) for path, tokens in self.changed.items() if len(tokens)], self.vocabulary)
+
+    @cached_property
+    def _struck(self) -> Segment:
+        struck = [(path, self.base_tokens(path)) for path in self.changed if path in self.file_numbers]
+        return segment_of(struck, self.vocabulary, longest=COUNTED_RUN, shapes=False)
+
+    @property
+    def is_worn(self) -> bool:
+        """Whether so much has changed that the base should be built anew."""
+        return sum(map(len, self.changed.values())) > max(50_000, len(self.base.tokens) // 20)
+
+    def base_tokens(self, path: str) -> Tokens:
+        """A file's tokens as they stand in the base; empty if it is not there."""
+        number = self.file_numbers.get(path)
+        if number is None:
+            return _NOTHING
+        return self.base.tokens[self.base.starts[number] + 1 : self.base.starts[number + 1]]
+
+    def tokens_of(self, path: str) -> Tokens:
+        """A file's tokens as they are now."""
+        changed = self.changed.get(path)
+        return self.base_tokens(path) if changed is None else changed
+
+    def counts(self, length: int, keys: Hashes) -> NDArray[np.float64]:
+        """How often runs of a length occur in the files that stand."""
+        counts = self.base.tables[length - 1].counts(keys)
+        if self.changed:
+            counts = counts + self.fresh.tables[length - 1].counts(keys) - self._struck.tables[length - 1].counts(keys)
+        return counts
+
+    def place_of(self, path: str) -> int:
+        """Where a file stands, or would stand, in the base: neighbours in path order are neighbours in place."""
+        return int(self.base.starts[np.searchsorted(np.array(self.base.paths), path)]) if self.base.paths else 0
+
+
+def encode_file(vocabulary: Vocabulary, text: str) -> Tokens:
+    """The tokens of a whole file; a very long one is cut."""
+    return vocabulary.encode("\n" + text[:LARGEST_TEXT].replace("\r\n", "\n"))[0]
+
+
+def corpus_of(files: Iterable[tuple[str, str]]) -> Corpus:
+    """Builds a corpus from paths and texts."""
+    vocabulary = Vocabulary()
+    encoded = [(path, encode_file(vocabulary, text)) for path, text in sorted(files)]
+    fresh_vocabulary = Vocabulary(vocabulary.texts[7:])
+    return Corpus(fresh_vocabulary, segment_of(encoded, fresh_vocabulary, longest=LONGEST_RUN))

@@ -1,0 +1,123 @@
+"""Measures completion on rows `{id, language, path, kind, prefix, suffix, truth}`.
+
+The file at a row's path counts as prefix and suffix alone, whatever lies on the disk. `exact` compares after
+stripping outer white space; `similarity` is difflib's ratio.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+from codekin.completion.corpus import Corpus
+from codekin.completion.gap import Gap
+from codekin.completion.repository import Guess, guesses
+from codekin.errors import UsageError
+from codekin.syntax import language_of
+
+Completer = Callable[[Gap], Guess | None]
+"""The best guess for a row, of which it gets no more than this."""
+
+LARGEST_FILE = 1 << 20
+_FIELDS = ("language", "path", "kind", "prefix", "suffix", "truth")
+_SKIPPED = frozenset({"deps", "node_modules", "third_party", "vendor", "_build", "build"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one row."""
+
+    group: str
+    exact: bool
+    similarity: float
+    confidence: float
+    milliseconds: float
+
+
+def evaluate(rows: Sequence[Mapping[str, str]], complete: Completer) -> list[Outcome]:
+    """Completes every row."""
+    return [_outcome(row, complete) for row in rows]
+
+
+def gap_of(row: Mapping[str, str]) -> Gap:
+    """A row without its truth."""
+    return Gap(row["path"], row["language"], row["prefix"], row["suffix"])
+
+
+def repository_completer(corpus: Corpus) -> Completer:
+    """The repository model alone."""
+
+    def complete(gap: Gap) -> Guess | None:
+        found = guesses(corpus, gap, limit=1)
+        return found[0] if found else None
+
+    return complete
+
+
+def figures(outcomes: Sequence[Outcome], threshold: float) -> dict[str, dict[str, Any]]:
+    """Per group and over all: n, exact, similarity, times, and what is shown at a threshold of confidence."""
+    groups = {"all": list(outcomes)}
+    for outcome in outcomes:
+        groups.setdefault(outcome.group, []).append(outcome)
+    return {
+        name: _figures(group, threshold) for name, group in sorted(groups.items(), key=lambda item: item[0] != "all")
+    }
+
+
+def checked(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
+    """The rows, if every one has its fields. Raises UsageError that names the first that has not."""
+    found = []
+    for number, row in enumerate(rows, 1):
+        missing = next((name for name in _FIELDS if not isinstance(row.get(name), str)), None)
+        if missing:
+            raise UsageError(f"Row {number} has no text in `{missing}`: rows are {{id, {', '.join(_FIELDS)}}}.")
+        found.append(row)
+    return found
+
+
+def texts_of(root: Path) -> Iterator[tuple[str, str]]:
+    """Relative paths and texts of the source files below a folder, hidden and vendored folders left out."""
+    if not root.is_dir():
+        raise UsageError(f"{root} is no folder: give the checkout that the rows' paths are relative to.")
+    for place, folders, names in os.walk(root):
+        folder = Path(place)
+        folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
+        for name in sorted(names):
+            path = folder / name
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_FILE:
+                continue
+            relative = path.relative_to(root).as_posix()
+            if language_of(relative, "") is not None:
+                yield relative, path.read_bytes().decode("utf-8", "replace")
+
+
+def _outcome(row: Mapping[str, str], complete: Completer) -> Outcome:
+    began = time.perf_counter()
+    guess = complete(gap_of(row))
+    milliseconds = (time.perf_counter() - began) * 1000
+    text, truth = guess.text.strip() if guess else "", row["truth"].strip()
+    return Outcome(
+        group=f"{row['language']}/{row['kind']}",
+        exact=text == truth,
+        similarity=SequenceMatcher(None, text, truth).ratio(),
+        confidence=guess.confidence if guess else 0.0,
+        milliseconds=milliseconds,
+    )
+
+
+def _figures(group: Sequence[Outcome], threshold: float) -> dict[str, Any]:
+    count = max(1, len(group))
+    times = sorted(outcome.milliseconds for outcome in group)
+    shown = [outcome for outcome in group if outcome.confidence >= threshold]
+    return {
+        "n": len(group),
+        "exact": round(sum(outcome.exact for outcome in group) / count, 4),
+        "similarity": round(sum(outcome.similarity for outcome in group) / count, 4),
+        "ms_p50": round(times[len(times) // 2], 2) if times else 0.0,
+        "ms_p99": round(times[min(len(times) - 1, len(times) * 99 // 100)], 2) if times else 0.0,
+        "shown": round(len(shown) / count, 4),
+        "shown_exact": round(sum(outcome.exact for outcome in shown) / max(1, len(shown)), 4),
+    }

@@ -1,0 +1,242 @@
+"""What speaks for and against each continuation: a matrix for the ranking.
+
+Continuations come from memories, verbatim and adapted to the scope; the same text from several places is one
+candidate with several witnesses.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.completion.adaptation import adapted
+from codekin.completion.corpus import Corpus
+from codekin.completion.lexicon import BOUNDARY, Tokens, Vocabulary
+from codekin.completion.likelihood import Likelihood, rows_of
+from codekin.completion.recall import LONGEST_MATCH, Memories, continuation, recall
+from codekin.completion.situation import Situation
+
+LONGEST_LINE = 48
+RANKED = 40
+FOLLOWING = 5
+MOST_ADAPTED = 24
+_NEARNESS_WEIGHT = np.array([1.0, 1.3, 1.6, 2.0])
+_ADAPTED_SHAPE = 4
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Continuations and their witnesses; the arrays have one entry a witness, `line` is its candidate's number."""
+
+    lines: list[Tokens]
+    is_adapted: NDArray[np.bool_]
+    line: NDArray[np.int64]
+    matched: NDArray[np.int64]
+    shaped: NDArray[np.int64]
+    followed: NDArray[np.int64]
+    nearness: NDArray[np.int64]
+    distance: NDArray[np.int64]
+
+
+def candidates_of(corpus: Corpus, situation: Situation) -> Candidates | None:
+    """All continuations that memories offer; None if there are none."""
+    gathered = _Gathered()
+    for memories in recall(corpus, situation):
+        gathered.add(memories, corpus.vocabulary, situation)
+    return gathered.candidates()
+
+
+class _Gathered:
+    """Candidates while they are being collected, keyed by their tokens."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[bytes, int] = {}
+        self.lines: list[Tokens] = []
+        self.is_adapted: list[bool] = []
+        self.witnesses: list[tuple[int, ...]] = []
+
+    def add(self, memories: Memories, vocabulary: Vocabulary, situation: Situation) -> None:
+        here = situation.before[::-1][:LONGEST_MATCH]
+        columns = (memories.matched, memories.shaped, memories.followed, memories.nearness, memories.distance)
+        witnesses = list(zip(*(column.tolist() for column in columns), strict=True))
+        for at, witness in enumerate(witnesses):
+            self._add(continuation(memories, at, LONGEST_LINE), witness, is_adapted=False)
+        for at in _adaptable(memories).tolist():
+            shaped = int(memories.shaped[at])
+            line = continuation(memories, at, LONGEST_LINE)
+            other = adapted(vocabulary, line, memories.earlier[at, :shaped], here[:shaped])
+            if other is not None and vocabulary.texts[other[0]].startswith(situation.typed):
+                self._add(other, witnesses[at], is_adapted=True)
+
+    def _add(self, line: Tokens, witness: tuple[int, ...], *, is_adapted: bool) -> None:
+        number = self.numbers.setdefault(line.tobytes(), len(self.lines))
+        if number == len(self.lines):
+            self.lines.append(line)
+            self.is_adapted.append(is_adapted)
+        self.witnesses.append((number, *witness))
+
+    def candidates(self) -> Candidates | None:
+        if not self.lines:
+            return None
+        columns = np.array(self.witnesses, np.int64)
+        columns = columns[np.argsort(columns[:, 0], kind="stable")]
+        return Candidates(self.lines, np.array(self.is_adapted), *columns.T)
+
+
+def _adaptable(memories: Memories) -> NDArray[np.int64]:
+    """The best places whose surroundings have the shape of the cursor's, but other names."""
+    places = np.flatnonzero((memories.shaped >= _ADAPTED_SHAPE) & (memories.shaped > memories.matched))
+    worth = memories.shaped[places] + memories.followed[places] + memories.nearness[places]
+    return places[np.argsort(-worth, kind="stable")[:MOST_ADAPTED]]
+
+
+def ranked_features(corpus: Corpus, situation: Situation) -> tuple[list[Tokens], Matrix]:
+    """The most promising candidates and their features, shape (n, FEATURES)."""
+    candidates = candidates_of(corpus, situation)
+    if candidates is None:
+        return [], np.zeros((0, 0))
+    support = _support(candidates)
+    chosen = _promising(support)
+    lines = [candidates.lines[number] for number in chosen.tolist()]
+    width = len(lines)
+    whole = np.array(
+        [
+            situation.is_c_like,
+            situation.line_start == len(situation.before) - 1,
+            bool(situation.typed.strip()),
+            np.log(len(candidates.lines)),
+            support[:, _VOTES].max(),
+            support[:, _VOTES + 2].max(),
+            np.log1p(candidates.matched.max()),
+        ]
+    )
+    return lines, np.hstack(
+        [
+            support[chosen],
+            candidates.is_adapted[chosen, None],
+            _likely(corpus, situation, lines),
+            _textual(corpus.vocabulary, situation, lines),
+            np.broadcast_to(whole, (width, len(whole))),
+        ]
+    )
+
+
+_VOTES = 10
+
+
+def _support(candidates: Candidates) -> Matrix:
+    """Per candidate: the longest matches by nearness, both sides, witnesses, and shares of four votes."""
+    starts = np.flatnonzero(np.diff(candidates.line, prepend=-1))
+    matched, followed, nearness = candidates.matched, candidates.followed, candidates.nearness
+    weight = _NEARNESS_WEIGHT[nearness]
+    first = np.array([line[0] for line in candidates.lines], np.int64)
+
+    def best(values: NDArray[np.int64]) -> Matrix:
+        return np.maximum.reduceat(values, starts).astype(np.float64)
+
+    def total(values: NDArray[np.floating]) -> Matrix:
+        sums: Matrix = np.add.reduceat(values, starts).astype(np.float64)
+        return sums / max(float(sums.sum()), 1e-9)
+
+    by_match = total(2.0 ** np.minimum(matched, 14) * weight)
+    _, same_first = np.unique(first, return_inverse=True)
+    longest = best(matched)
+    return np.column_stack(
+        [
+            np.log1p(longest),
+            np.log1p(best(np.where(nearness == 3, matched, 0))),
+            np.log1p(best(np.where(nearness == 2, matched, 0))),
+            np.log1p(best(np.where(nearness < 2, matched, 0))),
+            np.log1p(best(candidates.shaped)),
+            np.log1p(best(followed)),
+            np.log1p(best(matched * followed)),
+            (longest - longest.max()) / 8,
+            np.log1p(np.diff(np.append(starts, len(candidates.line)))),
+            np.log1p(np.minimum.reduceat(candidates.distance, starts)),
+            by_match,
+            total((matched + 1.0) ** 2 * weight),
+            total(3.0 ** np.minimum(followed, 6) - 1),
+            total(1.5**candidates.shaped),
+            np.bincount(same_first, by_match).astype(np.float64)[same_first],
+        ]
+    )
+
+
+def _promising(support: Matrix) -> NDArray[np.int64]:
+    """Numbers of the candidates worth a closer look: the most voted for, and those with the best witnesses."""
+    votes = support[:, _VOTES : _VOTES + 4] @ np.array([1.0, 2.0, 1.0, 0.5])
+    witness = np.expm1(support[:, 0]) + 1.5 * np.expm1(support[:, 5]) + 0.3 * np.expm1(support[:, 4])
+    by_votes = np.argsort(-votes, kind="stable")[: RANKED * 2 // 3]
+    by_witness = np.argsort(-witness, kind="stable")[:RANKED]
+    return np.array(list(dict.fromkeys([*by_votes.tolist(), *by_witness.tolist()]))[:RANKED], np.int64)
+
+
+def _likely(corpus: Corpus, situation: Situation, lines: Sequence[Tokens]) -> Matrix:
+    """Log probabilities: of the line (sum, mean, least, first), and of what follows given the line (sum, first)."""
+    behind = situation.behind[:FOLLOWING]
+    rows, lengths = rows_of(situation.before, lines, behind)
+    column = np.arange(rows.shape[1])[None, :]
+    ends = lengths[:, None]
+    start = min(len(situation.before), 6)
+    scores = Likelihood(corpus, situation).log_probabilities(rows, (column >= start) & (column < ends))
+    is_line = (column >= start) & (column < ends - len(behind))
+    line_scores = np.where(is_line, scores, 0.0)
+    sums = line_scores.sum(axis=1)
+    following = scores.sum(axis=1) - sums
+    at_end = scores[np.arange(len(rows)), lengths - len(behind)] if len(behind) else np.zeros(len(rows))
+    return np.column_stack(
+        [sums, sums / is_line.sum(axis=1), line_scores.min(axis=1), scores[:, start], following, at_end]
+    )
+
+
+def _textual(vocabulary: Vocabulary, situation: Situation, lines: Sequence[Tokens]) -> Matrix:
+    """Per candidate: length, brackets, how its end fits the next line, names unseen nearby, repeated lines."""
+    traits = vocabulary.traits
+    sizes = np.array([len(line) for line in lines], np.int64)
+    flat = np.concatenate(lines)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    last = flat[starts + sizes - 1]
+    step = int(situation.behind[0]) % 3 if len(situation.behind) and situation.behind[0] < BOUNDARY else 1
+    so_far = situation.before[situation.line_start + 1 :]
+    depth = int(traits["depth"][so_far].sum()) + np.add.reduceat(traits["depth"][flat].astype(np.int64), starts)
+    is_name = traits["is_name"][flat]
+    in_file = is_name & ~_words_in(vocabulary, [situation.before, situation.behind])[traits["word"][flat]]
+    nearby = is_name & ~_words_in(vocabulary, [situation.before[-300:]])[traits["word"][flat]]
+    names = np.add.reduceat(is_name.astype(np.int64), starts)
+    characters = np.array([sum(len(vocabulary.texts[token]) for token in line.tolist()) for line in lines])
+    return np.column_stack(
+        [
+            sizes,
+            characters / 20,
+            traits["opens_block"][last] == (step == 2),
+            traits["is_continued"][last],
+            np.full(len(lines), step == 2),
+            np.full(len(lines), step == 0),
+            depth,
+            np.add.reduceat(in_file.astype(np.int64), starts),
+            np.add.reduceat(nearby.astype(np.int64), starts) / np.maximum(names, 1),
+            *_repeats(situation, so_far, lines),
+        ]
+    )
+
+
+def _words_in(vocabulary: Vocabulary, parts: Sequence[Tokens]) -> NDArray[np.bool_]:
+    seen = np.zeros(len(vocabulary), bool)
+    for part in parts:
+        seen[vocabulary.traits["word"][part]] = True
+    return seen
+
+
+def _repeats(situation: Situation, so_far: Tokens, lines: Sequence[Tokens]) -> tuple[list[bool], list[bool]]:
+    """Whether the whole line would equal the next one, and the one before."""
+    behind = situation.behind
+    breaks = np.flatnonzero(behind[1:] <= BOUNDARY)
+    following = behind[1 : 1 + int(breaks[0])] if len(breaks) else behind[1:]
+    earlier = np.flatnonzero(situation.before[: situation.line_start] <= BOUNDARY)
+    preceding = situation.before[int(earlier[-1]) + 1 : situation.line_start] if len(earlier) else so_far[:0]
+    whole = [np.concatenate([so_far, line]).tobytes() for line in lines]
+    next_line, line_before = following.tobytes(), preceding.tobytes()
+    return [line == next_line for line in whole], [line == line_before for line in whole]
