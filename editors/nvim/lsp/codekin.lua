@@ -1,0 +1,29 @@
+-- How Neovim starts and talks to `codekin lsp`; `vim.lsp.enable("codekin")` is all that it takes.
+-- Change any of it with `vim.lsp.config("codekin", { ... })`.
+
+---@type vim.lsp.Config
+return {
+  cmd = { "codekin", "lsp" },
+  filetypes = { "elixir", "eelixir", "heex", "c", "cpp", "python" },
+  root_markers = { ".git", "mix.exs", "CMakeLists.txt", "compile_commands.json" },
+  init_options = { showSimilarCommand = "codekin.showSimilar" },
+  capabilities = {
+    -- Ghost text is drawn by this plugin or by Neovim itself, so no menu items are wanted.
+    textDocument = { inlineCompletion = { dynamicRegistration = false } },
+    workspace = { codeLens = { refreshSupport = true } },
+  },
+  commands = {
+    ["codekin.showSimilar"] = function(command)
+      require("codekin.similar").show(command.arguments[1])
+    end,
+  },
+  handlers = {
+    ["codekin/status"] = function(_, status)
+      require("codekin.status").update(status)
+    end,
+    ["workspace/codeLens/refresh"] = function(_, _, context)
+      require("codekin.lens").refresh_all(context.client_id)
+      return vim.NIL
+    end,
+  },
+}

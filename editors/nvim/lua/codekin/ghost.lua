@@ -1,0 +1,360 @@
+---Suggestions as ghost text, for a Neovim that has no `vim.lsp.inline_completion` of its own.
+---
+---One suggestion is on the screen at a time. Typing along it costs no request; anything else
+---takes it away. Columns are bytes, rows count from 0.
+local client_of = require("codekin.client").get
+local config = require("codekin.config")
+local text = require("codekin.text")
+
+local M = {}
+
+---@class codekin.Ghost
+---@field buffer integer
+---@field client vim.lsp.Client
+---@field row integer
+---@field column integer where in this row the suggestion begins
+---@field before string the line's text before that
+---@field taken integer bytes of the suggestion in the rows above
+---@field after string the line's text after the cursor when it was asked for
+---@field replaced integer bytes after the cursor that the suggestion replaces
+---@field items table[] the server's items
+---@field index integer which of them is shown
+---@field complete boolean whether all alternatives were asked for
+
+local INVOKED, AUTOMATIC = 1, 2
+local space = vim.api.nvim_create_namespace("codekin.ghost")
+local timer = assert(vim.uv.new_timer())
+local toggles = { all = true, filetypes = {} } ---@type { all: boolean, filetypes: table<string, boolean> }
+local ghost = nil ---@type codekin.Ghost?
+local pending = nil ---@type { client: vim.lsp.Client, id: integer }?
+
+---@param name string
+---@param about table
+local function tell(name, about)
+  if ghost then
+    ghost.client:notify("codekin/" .. name, about)
+  end
+end
+
+---@return string? id of the shown suggestion
+local function shown_id()
+  local command = ghost and ghost.items[ghost.index].command
+  return command and command.arguments and command.arguments[1] and command.arguments[1].id
+end
+
+local function clear()
+  if ghost and vim.api.nvim_buf_is_valid(ghost.buffer) then
+    vim.api.nvim_buf_clear_namespace(ghost.buffer, space, 0, -1)
+  end
+  ghost = nil
+end
+
+local function withdraw()
+  timer:stop()
+  if pending then
+    pending.client:cancel_request(pending.id)
+    pending = nil
+  end
+end
+
+---What of the suggestion is still to be typed; nil where the text went another way.
+---@return string? rest
+---@return integer column of the cursor
+local function remainder()
+  local row, column = unpack(vim.api.nvim_win_get_cursor(0))
+  if not ghost or ghost.buffer ~= vim.api.nvim_get_current_buf() or row - 1 ~= ghost.row or column < ghost.column then
+    return nil, column
+  end
+  local line = vim.api.nvim_get_current_line()
+  local typed = line:sub(ghost.column + 1, column)
+  local whole = ghost.items[ghost.index].insertText:sub(ghost.taken + 1)
+  local along = line:sub(1, ghost.column) == ghost.before and line:sub(column + 1) == ghost.after
+  if along and #typed < #whole and vim.startswith(whole, typed) then
+    return whole:sub(#typed + 1), column
+  end
+  return nil, column
+end
+
+---Draws what is still to be typed.
+---@return boolean
+local function draw()
+  local rest, column = remainder()
+  if not ghost or not rest or vim.fn.pumvisible() == 1 then
+    return false
+  end
+  -- What stands after the cursor already, such as a closing bracket, need not be shown twice.
+  local kept = ghost.after:sub(1, ghost.replaced)
+  local seen = vim.endswith(rest, kept) and rest:sub(1, #rest - #kept) or rest
+  local lines = text.display_lines(seen, vim.bo.tabstop)
+  local below = vim.tbl_map(function(line)
+    return { { line, "CodekinGhost" } }
+  end, vim.list_slice(lines, 2))
+  vim.api.nvim_buf_clear_namespace(ghost.buffer, space, 0, -1)
+  vim.api.nvim_buf_set_extmark(ghost.buffer, space, ghost.row, column, {
+    virt_text = { { lines[1], "CodekinGhost" } },
+    virt_text_pos = "inline",
+    virt_lines = #below > 0 and below or nil,
+  })
+  return true
+end
+
+---@param client vim.lsp.Client
+---@param items table[]
+---@param invoked boolean
+local function take(client, items, invoked)
+  local row, column = unpack(vim.api.nvim_win_get_cursor(0))
+  local line = vim.api.nvim_get_current_line()
+  local function byte(position)
+    return position and text.byte_column(line, position.character, client.offset_encoding) or column
+  end
+  local range = items[1].range or {}
+  local before = ghost and ghost.items[ghost.index].insertText
+  clear()
+  ghost = {
+    buffer = vim.api.nvim_get_current_buf(),
+    client = client,
+    row = row - 1,
+    column = byte(range.start),
+    before = line:sub(1, byte(range.start)),
+    taken = 0,
+    after = line:sub(column + 1),
+    replaced = math.max(byte(range["end"]) - column, 0),
+    items = items,
+    index = items[2] and items[1].insertText == before and 2 or 1,
+    complete = invoked,
+  }
+  if draw() then
+    tell("didShow", { id = shown_id() })
+  else
+    clear()
+  end
+end
+
+---@param kind integer
+local function request(kind)
+  withdraw()
+  local buffer = vim.api.nvim_get_current_buf()
+  local client = client_of(buffer)
+  if not client or not client.attached_buffers[buffer] then
+    return
+  end
+  local params = vim.lsp.util.make_position_params(0, client.offset_encoding)
+  params.context = { triggerKind = kind } ---@diagnostic disable-line: inject-field
+  local tick, cursor = vim.api.nvim_buf_get_changedtick(buffer), vim.api.nvim_win_get_cursor(0)
+  local _, id = client:request("textDocument/inlineCompletion", params, function(error, result)
+    pending = nil
+    if error and kind == INVOKED then
+      vim.notify("Codekin: " .. error.message, vim.log.levels.WARN)
+    end
+    local items = not error and result and (result.items or result) or {}
+    local current = buffer == vim.api.nvim_get_current_buf() and tick == vim.api.nvim_buf_get_changedtick(buffer)
+    if #items > 0 and current and M.may_show() and vim.deep_equal(cursor, vim.api.nvim_win_get_cursor(0)) then
+      take(client, items, kind == INVOKED)
+    end
+  end, buffer)
+  pending = id and { client = client, id = id }
+end
+
+---Whether this is a mode in which ghost text makes sense.
+---@return boolean
+function M.may_show()
+  return vim.startswith(vim.api.nvim_get_mode().mode, "i") and vim.fn.pumvisible() == 0
+end
+
+---@return boolean
+local function wanted()
+  local filetype = vim.bo.filetype
+  local chosen = toggles.filetypes[filetype]
+  if chosen == nil then
+    chosen = not vim.list_contains(config.values.filetypes_off, filetype)
+  end
+  return config.values.ghost_text and toggles.all and chosen and M.may_show()
+end
+
+---Asks once the user has paused.
+local function ask_soon()
+  withdraw()
+  if wanted() then
+    timer:start(config.values.debounce, 0, vim.schedule_wrap(function()
+      if wanted() then
+        request(AUTOMATIC)
+      end
+    end))
+  end
+end
+
+local function changed()
+  if not draw() then
+    M.dismiss()
+    ask_soon()
+  end
+end
+
+---Serves a buffer.
+---@param buffer integer
+function M.attach(buffer)
+  local group = vim.api.nvim_create_augroup("codekin.ghost." .. buffer, { clear = true })
+  local function on(events, callback)
+    vim.api.nvim_create_autocmd(events, { group = group, buffer = buffer, callback = callback })
+  end
+  on("TextChangedI", changed)
+  on("InsertEnter", vim.schedule_wrap(ask_soon))
+  on({ "InsertLeave", "BufLeave" }, function()
+    withdraw()
+    M.dismiss()
+  end)
+  on({ "CursorMovedI", "CompleteChanged", "CompleteDone" }, function()
+    if ghost and not draw() then
+      M.dismiss()
+    end
+  end)
+end
+
+---Puts `piece` where the cursor is, over `over` bytes, as one undo step.
+---@param piece string
+---@param over integer
+local function insert(piece, over)
+  local row, column = unpack(vim.api.nvim_win_get_cursor(0))
+  local lines = vim.split(piece, "\n", { plain = true })
+  vim.api.nvim_buf_set_text(0, row - 1, column, row - 1, column + over, lines)
+  local last = #lines == 1 and column + #piece or #lines[#lines]
+  vim.api.nvim_win_set_cursor(0, { row + #lines - 1, last })
+end
+
+---Goes on with what is left after `piece` was taken.
+---@param piece string
+---@param column integer where it was put
+local function go_on(piece, column)
+  assert(ghost)
+  local whole = ghost.items[ghost.index].insertText
+  local done = whole:sub(1, ghost.taken + column - ghost.column + #piece)
+  tell("didPartiallyAccept", { id = shown_id(), acceptedLength = text.units(done, ghost.client.offset_encoding) })
+  local _, breaks = piece:gsub("\n", "")
+  if breaks > 0 then
+    ghost.row, ghost.column, ghost.before = ghost.row + breaks, 0, ""
+    ghost.taken = #done:match("^.*\n")
+  end
+  if not draw() then
+    clear()
+  end
+end
+
+---Takes what `cut` takes of the rest; false where there is nothing to take.
+---@param cut fun(rest: string): string
+---@return boolean
+local function accept(cut)
+  local rest, column = remainder()
+  if not ghost or not rest then
+    return false
+  end
+  local piece = cut(rest)
+  local function apply()
+    if #piece < #rest then
+      insert(piece, 0)
+      go_on(piece, column)
+      return
+    end
+    insert(piece, ghost.replaced)
+    local client, buffer, command = ghost.client, ghost.buffer, ghost.items[ghost.index].command
+    clear()
+    if command then
+      client:exec_cmd(command, { bufnr = buffer })
+    end
+  end
+  -- Inside an <expr> mapping the text is locked until later.
+  if not pcall(vim.api.nvim_buf_set_text, 0, 0, 0, 0, 0, {}) then
+    vim.schedule(apply)
+  else
+    apply()
+  end
+  return true
+end
+
+---Takes all of it.
+---@return boolean
+function M.accept()
+  return accept(function(rest)
+    return rest
+  end)
+end
+
+---Takes the next word.
+---@return boolean
+function M.accept_word()
+  return accept(text.first_word)
+end
+
+---Takes the rest of the line, or the line break and the next one.
+---@return boolean
+function M.accept_line()
+  return accept(text.first_line)
+end
+
+---Shows another alternative; the first time, all of them are asked for.
+---@param step integer
+---@return boolean
+function M.cycle(step)
+  if not ghost then
+    return false
+  end
+  if not ghost.complete then
+    request(INVOKED)
+    return true
+  end
+  ghost.index = (ghost.index - 1 + step) % #ghost.items + 1
+  if draw() then
+    tell("didShow", { id = shown_id() })
+  else
+    clear()
+  end
+  return true
+end
+
+---Takes it off the screen; false where nothing was there.
+---@return boolean
+function M.dismiss()
+  local was = ghost ~= nil
+  if was and shown_id() then
+    tell("didReject", { id = shown_id() })
+  end
+  clear()
+  return was
+end
+
+---Asks now.
+---@return boolean
+function M.trigger()
+  request(INVOKED)
+  return true
+end
+
+---@return boolean
+function M.visible()
+  return ghost ~= nil
+end
+
+---Switches suggestions on or off, everywhere or for one filetype.
+---@param filetype? string
+---@return boolean on
+function M.toggle(filetype)
+  if filetype then
+    local now = toggles.filetypes[filetype]
+    if now == nil then
+      now = not vim.list_contains(config.values.filetypes_off, filetype)
+    end
+    toggles.filetypes[filetype] = not now
+    return not now
+  end
+  toggles.all = not toggles.all
+  if not toggles.all then
+    clear()
+  end
+  return toggles.all
+end
+
+---@return boolean
+function M.enabled()
+  return config.values.ghost_text and toggles.all
+end
+
+return M

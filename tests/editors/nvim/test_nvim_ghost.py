@@ -1,0 +1,187 @@
+"""Ghost text, by keystrokes: it appears, is typed along, taken whole, by word and by line, and goes away."""
+
+import sys
+from pathlib import Path
+
+
+def insert(neovim, keys: str) -> None:
+    neovim.keys("i" + keys)
+
+
+def accept_with_tab(neovim) -> None:
+    neovim.lua("""
+        vim.keymap.set("i", "<Tab>", function()
+          return require("codekin").accept() and "" or "<Tab>"
+        end, { expr = true })
+    """)
+
+
+def test_ghost_text_appears_and_tab_takes_it(ghostly, script):
+    """The first thing that a user sees; Tab stays a Tab where there is nothing to take."""
+    accept_with_tab(ghostly)
+    script.suggest({"text": "with_backoff(fun, 3)\n    |> elem(1)"})
+    ghostly.api.command("set expandtab shiftwidth=2 softtabstop=2")
+    insert(ghostly, "<Tab>x = ")
+    assert ghostly.until(ghostly.ghost) == "with_backoff(fun, 3)\n    |> elem(1)"
+    assert ghostly.shows("  x = with_backoff(fun, 3)")
+    assert ghostly.shows("    |> elem(1)")
+    assert ghostly.lines() == ["  x = "]
+    ghostly.keys("<Tab>")
+    ghostly.until(lambda: ghostly.lines() == ["  x = with_backoff(fun, 3)", "    |> elem(1)"])
+    assert ghostly.api.current.window.cursor == (2, 14)
+    ghostly.until(lambda: [body["event"] for body in script.asked("/complete/events")] == ["shown", "accepted"])
+    ghostly.keys("<Esc>u")
+    ghostly.until(lambda: ghostly.lines() == ["  x = "] or ghostly.lines() == [""])
+
+
+def test_typing_along_asks_nothing(ghostly, script):
+    """What was suggested and is typed by hand needs no second request."""
+    script.suggest({"text": "alpha beta"})
+    insert(ghostly, "x ")
+    ghostly.until(ghostly.ghost)
+    asked = len(script.asked("/complete"))
+    for typed, rest in (("a", "lpha beta"), ("l", "pha beta"), ("pha ", "beta")):
+        ghostly.keys(typed)
+        ghostly.until(lambda rest=rest: ghostly.ghost() == rest)
+    assert len(script.asked("/complete")) == asked
+    script.suggest()
+    ghostly.keys("Z")
+    ghostly.until(lambda: ghostly.ghost() == "")
+    ghostly.until(lambda: "rejected" in [body["event"] for body in script.asked("/complete/events")])
+
+
+def test_words_and_lines_are_taken_one_by_one(ghostly, script):
+    """Parts are taken by mappings of the user's choice, and told in the client's units."""
+    ghostly.api.command("imap <F2> <Plug>(codekin-accept-word)")
+    ghostly.api.command("imap <F3> <Plug>(codekin-accept-line)")
+    script.suggest({"text": "söß(🙂) do\n  one\n  two"})
+    insert(ghostly, "x = ")
+    ghostly.until(ghostly.ghost)
+    for line, rest in (("x = söß", "(🙂) do\n  one\n  two"), ("x = söß(", "🙂) do\n  one\n  two")):
+        ghostly.keys("<F2>")
+        ghostly.until(lambda line=line: ghostly.lines() == [line])
+        assert ghostly.ghost() == rest
+    script.suggest()
+    for lines, rest in ((["x = söß(🙂) do"], "\n  one\n  two"), (["x = söß(🙂) do", "  one"], "\n  two")):
+        ghostly.keys("<F3>")
+        ghostly.until(lambda lines=lines: ghostly.lines() == lines)
+        assert ghostly.ghost() == rest
+    ghostly.keys("<F3>")
+    ghostly.until(lambda: ghostly.lines() == ["x = söß(🙂) do", "  one", "  two"])
+    events = ghostly.until(
+        lambda: (
+            [e for e in script.asked("/complete/events") if e["event"] == "accepted"]
+            and script.asked("/complete/events")
+        )
+    )
+    assert [event.get("length") for event in events] == [None, 3, 4, 9, 15, None]
+
+
+def test_what_stands_after_the_cursor_is_replaced_not_doubled(ghostly, script):
+    """A closing bracket that an auto-pair plugin has put there must not appear twice."""
+    accept_with_tab(ghostly)
+    script.suggest({"text": "a, b)", "ahead": 1})
+    insert(ghostly, "f()<Left>")
+    ghostly.keys("<BS>(")
+    assert ghostly.until(ghostly.ghost) == "a, b"
+    ghostly.keys("<Tab>")
+    ghostly.until(lambda: ghostly.lines() == ["f(a, b)"])
+
+
+def test_text_before_the_cursor_may_be_replaced(ghostly, script):
+    """A suggestion may begin with what was typed last."""
+    accept_with_tab(ghostly)
+    script.suggest({"text": "🙂foobar", "back": 4})
+    insert(ghostly, "é 🙂foo")
+    assert ghostly.until(ghostly.ghost) == "bar"
+    ghostly.keys("<Tab>")
+    ghostly.until(lambda: ghostly.lines() == ["é 🙂foobar"])
+
+
+def test_alternatives_are_asked_for_and_cycled(ghostly, script):
+    """The first press asks for more than the one on the screen."""
+    ghostly.api.command("imap <F2> <Plug>(codekin-next)")
+    ghostly.api.command("imap <F3> <Plug>(codekin-previous)")
+    script.suggest({"text": "one"}, {"text": "two"}, {"text": "three"})
+    insert(ghostly, "x ")
+    ghostly.until(lambda: ghostly.ghost() == "one")
+    ghostly.keys("<F2>")
+    ghostly.until(lambda: ghostly.ghost() == "two")
+    assert script.asked("/complete")[-1]["trigger"] == "invoked"
+    for key, shown in (("<F2>", "three"), ("<F2>", "one"), ("<F3>", "three")):
+        ghostly.keys(key)
+        ghostly.until(lambda shown=shown: ghostly.ghost() == shown)
+
+
+def test_it_goes_away_with_escape_dismissal_and_the_cursor(ghostly, script):
+    """Nothing may stay on the screen that cannot be taken."""
+    ghostly.api.command("imap <F2> <Plug>(codekin-dismiss)")
+    script.suggest({"text": "one"})
+    insert(ghostly, "x ")
+    for away in ("<F2>", "<Left>", "<Esc>"):
+        ghostly.until(ghostly.ghost)
+        ghostly.keys(away)
+        ghostly.until(lambda: ghostly.ghost() == "")
+        ghostly.keys("<Esc>A ")
+
+
+def test_a_late_answer_is_not_shown(ghostly, script):
+    """The user has typed on meanwhile."""
+    script.suggest({"text": "late"}, wait=0.5)
+    insert(ghostly, "x ")
+    ghostly.until(lambda: script.asked("/complete"))
+    script.suggest()
+    ghostly.keys("y")
+    ghostly.until(lambda: len(script.asked("/complete")) > 1)
+    ghostly.api.command("sleep 700m")
+    assert ghostly.ghost() == ""
+
+
+def test_toggle_and_filetypes(ghostly, script):
+    """Off is silent; asking by hand still works."""
+    ghostly.api.command("imap <F2> <Plug>(codekin-trigger)")
+    script.suggest({"text": "one"})
+    for off, on in (("Codekin toggle", "Codekin toggle"), ("Codekin toggle elixir", "Codekin toggle elixir")):
+        ghostly.api.command(off)
+        asked = len(script.asked("/complete"))
+        insert(ghostly, "x ")
+        ghostly.api.command("sleep 300m")
+        assert (ghostly.ghost(), len(script.asked("/complete"))) == ("", asked)
+        ghostly.keys("<F2>")
+        ghostly.until(lambda: ghostly.ghost() == "one")
+        ghostly.keys("<Esc>")
+        ghostly.api.command(on)
+        insert(ghostly, "y ")
+        ghostly.until(lambda: ghostly.ghost() == "one")
+        ghostly.keys("<Esc>")
+
+
+def test_the_menu_and_ghost_text_do_not_meet(ghostly, script):
+    """While the completion menu is open, the ghost text steps back."""
+    script.suggest({"text": "one"})
+    insert(ghostly, "word wo")
+    ghostly.until(ghostly.ghost)
+    ghostly.keys("<C-n>")
+    ghostly.until(lambda: ghostly.ghost() == "")
+
+
+def test_neovims_own_inline_completion_is_used_where_it_exists(start_neovim, script, project):
+    """From 0.12 on, Neovim draws ghost text itself; two would overlap."""
+    neovim = start_neovim()
+    neovim.lua("""
+        called = {}
+        vim.lsp.inline_completion = {
+          enable = function(on, filter) table.insert(called, { "enable", on, filter.client_id }) end,
+          get = function() table.insert(called, { "get" }) return true end,
+          select = function(options) table.insert(called, { "select", options.count }) end,
+        }
+    """)
+    neovim.enable([sys.executable, str(Path(__file__).parent / "scripted_server.py")])
+    neovim.open(project / "lib" / "new.ex")
+    neovim.attached()
+    assert neovim.lua("local c = require('codekin'); c.next(); return c.accept()") is True
+    assert [call[0] for call in neovim.lua("return called")] == ["enable", "select", "get"]
+    script.suggest({"text": "one"})
+    insert(neovim, "x ")
+    neovim.api.command("sleep 300m")
+    assert neovim.ghost() == ""
