@@ -1,0 +1,33 @@
+// Near-duplicates of the whole workspace: groups to choose from, then compared side by side.
+import * as vscode from "vscode";
+import type { KinTree } from "./kinTree";
+import type { Groups, Hit } from "./protocol";
+import type { Server } from "./server";
+import { location } from "./similar";
+
+interface GroupItem extends vscode.QuickPickItem { group: Hit[] }
+
+export function registerDuplicates(context: vscode.ExtensionContext, server: Server, kin: KinTree): void {
+  context.subscriptions.push(vscode.commands.registerCommand("codekin.findDuplicates", () => show(server, kin)));
+}
+
+async function show(server: Server, kin: KinTree): Promise<void> {
+  const answer = await server.request<Groups>("codekin/duplicates", {});
+  if (!answer) return;
+  if (!answer.groups.length) {
+    void vscode.window.showInformationMessage("There are no near-duplicates in this workspace.");
+    return;
+  }
+  const chosen = await vscode.window.showQuickPick(answer.groups.map(itemOf), { placeHolder: "Places that say nearly the same" });
+  const [first, second] = chosen?.group ?? [];
+  if (!chosen || !first) return;
+  const { uri, range } = location(first);
+  const origin = { uri, position: range.start };
+  kin.show(`Like ${first.name || first.path}`, chosen.group.slice(1), origin);
+  if (second) await vscode.commands.executeCommand("codekin.compareWithTwin", second, origin);
+}
+
+function itemOf(group: Hit[]): GroupItem {
+  const [first] = group;
+  return { group, label: first?.name ?? "", description: `${group.length} places`, detail: group.map((hit) => `${hit.path}:${hit.start_line}`).join("  ") };
+}

@@ -1,0 +1,26 @@
+// What a click on the status bar item offers.
+import * as vscode from "vscode";
+import type { Server } from "./server";
+
+interface Entry extends vscode.QuickPickItem { command: string }
+
+const ENTRIES: readonly Entry[] = [
+  { label: "$(references) Find Similar Code", command: "codekin.findSimilar" },
+  { label: "$(search) Search by Meaning", command: "codekin.searchByMeaning" },
+  { label: "$(lightbulb) Switch Suggestions On or Off", command: "codekin.inlineCompletion.toggle" },
+  { label: "$(mortar-board) Learn Now", command: "codekin.learnNow" },
+  { label: "$(history) Learning History", command: "codekin.history" },
+  { label: "$(graph) Dashboard", command: "codekin.openDashboard" },
+  { label: "$(pulse) Find Out What Is Wrong", command: "codekin.doctor" },
+  { label: "$(refresh) Restart the Server", command: "codekin.restart" },
+  { label: "$(output) Show Logs", command: "codekin.showLogs" },
+];
+
+export function registerMenu(context: vscode.ExtensionContext, server: Server): void {
+  context.subscriptions.push(
+    vscode.commands.registerCommand("codekin.showMenu", async () => {
+      const chosen = await vscode.window.showQuickPick(ENTRIES, { title: server.status.message });
+      if (chosen) await vscode.commands.executeCommand(chosen.command);
+    }),
+  );
+}

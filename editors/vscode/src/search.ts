@@ -1,0 +1,68 @@
+// "Search by Meaning": a quick pick that searches as you type, and the clipboard as a snippet.
+import * as vscode from "vscode";
+import type { KinTree } from "./kinTree";
+import type { Hit, Hits } from "./protocol";
+import type { Server } from "./server";
+import { location } from "./similar";
+
+const PAUSE_MS = 200;
+
+interface HitItem extends vscode.QuickPickItem { hit: Hit }
+
+export function registerSearch(context: vscode.ExtensionContext, server: Server, kin: KinTree): void {
+  context.subscriptions.push(
+    vscode.commands.registerCommand("codekin.searchByMeaning", (text?: string) => { pick(server, kin, text ?? ""); }),
+    vscode.commands.registerCommand("codekin.searchClipboard", async () => { pick(server, kin, await vscode.env.clipboard.readText()); }),
+  );
+}
+
+function pick(server: Server, kin: KinTree, text: string): void {
+  const box = vscode.window.createQuickPick<HitItem>();
+  const source = { current: new vscode.CancellationTokenSource() };
+  let timer: NodeJS.Timeout | undefined;
+  box.placeholder = "What does the code do? Words, or a pasted piece of code";
+  box.value = text;
+  const search = (): void => {
+    source.current.cancel();
+    source.current = new vscode.CancellationTokenSource();
+    void fill(box, server, source.current.token);
+  };
+  box.onDidChangeValue(() => { clearTimeout(timer); timer = setTimeout(search, PAUSE_MS); });
+  box.onDidAccept(() => { void accept(box, kin); });
+  box.onDidHide(() => { clearTimeout(timer); source.current.cancel(); box.dispose(); });
+  box.show();
+  if (text) search();
+}
+
+async function fill(box: vscode.QuickPick<HitItem>, server: Server, token: vscode.CancellationToken): Promise<void> {
+  const text = box.value.trim();
+  if (!text) {
+    box.items = [];
+    return;
+  }
+  box.busy = true;
+  const answer = await server.request<Hits>("codekin/search", { text }, token);
+  if (token.isCancellationRequested) return;
+  box.busy = false;
+  box.items = (answer?.hits ?? []).map(itemOf);
+}
+
+/** The list is already in order and already filtered: the editor shall show it all. */
+function itemOf(hit: Hit): HitItem {
+  return {
+    hit,
+    label: `$(symbol-function) ${hit.name || hit.path}`,
+    description: `${hit.score.toFixed(2)}  ${hit.path}:${hit.start_line}`,
+    detail: hit.reasons.join(", "),
+    alwaysShow: true,
+  };
+}
+
+async function accept(box: vscode.QuickPick<HitItem>, kin: KinTree): Promise<void> {
+  const chosen = box.selectedItems[0];
+  if (!chosen) return;
+  kin.show(`Search: ${box.value.trim().slice(0, 60)}`, box.items.map((item) => item.hit));
+  box.hide();
+  const { uri, range } = location(chosen.hit);
+  await vscode.window.showTextDocument(uri, { selection: range });
+}

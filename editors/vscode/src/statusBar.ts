@@ -1,0 +1,49 @@
+// The status bar item: what Codekin does, or what is wrong; a click offers what can be done.
+import * as vscode from "vscode";
+import type { Status } from "./protocol";
+import type { Server } from "./server";
+
+export function registerStatusBar(context: vscode.ExtensionContext, server: Server): vscode.StatusBarItem {
+  const item = vscode.window.createStatusBarItem("codekin.status", vscode.StatusBarAlignment.Right, 90);
+  item.name = "Codekin";
+  item.command = "codekin.showMenu";
+  const show = (status: Status): void => {
+    item.text = `$(${icon(status)}) ${label(status)}`;
+    item.tooltip = tooltip(status, server);
+    item.backgroundColor = background(status);
+  };
+  show(server.status);
+  item.show();
+  context.subscriptions.push(item, server.onStatus(show));
+  return item;
+}
+
+function icon(status: Status): string {
+  if (status.kind === "Error") return "error";
+  if (status.kind === "Warning") return "warning";
+  return status.busy ? "sync~spin" : "references";
+}
+
+function label(status: Status): string {
+  const done = sum(status, "done"), total = sum(status, "total");
+  if (status.kind === "Normal" && total > 0) return `Codekin ${Math.floor((100 * done) / total)}%`;
+  if (status.kind === "Normal" && status.learning) return "Codekin learns";
+  return "Codekin";
+}
+
+function tooltip(status: Status, server: Server): vscode.MarkdownString {
+  const lines = [status.message];
+  if (status.model) lines.push(`Model: ${status.model}`);
+  if (status.learning) lines.push(status.learning);
+  if (server.program) lines.push(`Server: \`${server.program.command}\` (${server.program.origin})`);
+  return new vscode.MarkdownString(lines.join("\n\n"));
+}
+
+function background(status: Status): vscode.ThemeColor | undefined {
+  if (status.kind === "Error") return new vscode.ThemeColor("statusBarItem.errorBackground");
+  return status.kind === "Warning" ? new vscode.ThemeColor("statusBarItem.warningBackground") : undefined;
+}
+
+function sum(status: Status, key: "done" | "total"): number {
+  return (status.folders ?? []).reduce((all, folder) => all + folder[key], 0);
+}

@@ -1,0 +1,163 @@
+// The tests that run inside the extension host, with the whole API of the editor: `run` is called by the host.
+import { strict as assert } from "node:assert";
+import * as fs from "node:fs";
+import * as vscode from "vscode";
+import type { Api } from "../../src/extension";
+import type { Status } from "../../src/protocol";
+
+interface Result { name: string; ms: number; error?: string }
+type Test = (api: Api) => Promise<void>;
+
+const tests: [string, Test][] = [];
+const test = (name: string, body: Test): number => tests.push([name, body]);
+
+export async function run(): Promise<void> {
+  const results: Result[] = [];
+  try {
+    const api = await start();
+    for (const [name, body] of tests) results.push(await one(name, () => body(api)));
+  } catch (error) {
+    results.push({ name: "the extension starts", ms: 0, error: String(error) });
+  }
+  const file = process.env["CODEKIN_TEST_RESULT"] ?? "";
+  fs.writeFileSync(`${file}.part`, JSON.stringify(results));
+  fs.renameSync(`${file}.part`, file);
+}
+
+async function one(name: string, body: () => Promise<void>): Promise<Result> {
+  const began = Date.now();
+  try {
+    await body();
+    return { name, ms: Date.now() - began };
+  } catch (error) {
+    return { name, ms: Date.now() - began, error: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+  }
+}
+
+async function start(): Promise<Api> {
+  const extension = vscode.extensions.getExtension<Api>("codekin.codekin");
+  assert(extension, "the extension is there");
+  const api = await extension.activate();
+  await until(() => `the workspace is indexed, but: ${JSON.stringify(api.server.status)}`, () => isReady(api.server.status), 180_000);
+  return api;
+}
+
+function isReady(status: Status): boolean {
+  return status.kind === "Normal" && !status.busy;
+}
+
+async function until(what: string | (() => string), holds: () => boolean | Promise<boolean>, ms = 60_000): Promise<void> {
+  const end = Date.now() + ms;
+  while (!(await holds())) {
+    if (Date.now() > end) throw new Error(`not in time: ${typeof what === "string" ? what : what()}`);
+    await new Promise((go) => setTimeout(go, 100));
+  }
+}
+
+async function open(pattern: string, text: string): Promise<vscode.TextEditor> {
+  const [uri] = await vscode.workspace.findFiles(pattern);
+  assert(uri, pattern);
+  const document = await vscode.workspace.openTextDocument(uri);
+  const editor = await vscode.window.showTextDocument(document);
+  const offset = document.getText().indexOf(text);
+  assert(offset >= 0, `${text} in ${uri.path}`);
+  const position = document.positionAt(offset);
+  editor.selection = new vscode.Selection(position, position);
+  return editor;
+}
+
+test("every command of package.json is registered", async () => {
+  const extension = vscode.extensions.getExtension("codekin.codekin");
+  const manifest = extension?.packageJSON as { contributes: { commands: { command: string }[] } };
+  const known = new Set(await vscode.commands.getCommands(true));
+  const missing = manifest.contributes.commands.map(({ command }) => command).filter((command) => !known.has(command));
+  assert.deepEqual(missing, []);
+});
+
+test("Elixir files are Elixir without another extension", async () => {
+  const editor = await open("**/*.ex", "defmodule");
+  assert.equal(editor.document.languageId, "elixir");
+});
+
+test("Find Similar Code fills the Kin view, with scores, reasons and the other language", async ({ kin }) => {
+  await open("**/*retry*.ex", "def ");
+  await vscode.commands.executeCommand("codekin.findSimilar");
+  assert(kin.hits.length > 0);
+  assert(kin.hits.every((hit) => hit.score >= 0 && hit.score <= 1 && hit.reasons.length > 0));
+  assert(kin.hits.some((hit) => hit.language === "cpp"), "kin across the languages");
+  await vscode.commands.executeCommand("closeReferenceSearch");
+});
+
+test("a selection is a question too", async ({ kin }) => {
+  const editor = await open("**/*.cpp", "{");
+  kin.show("", []);
+  editor.selection = new vscode.Selection(0, 0, editor.document.lineCount - 1, 0);
+  await vscode.commands.executeCommand("codekin.findSimilar");
+  assert(kin.hits.length > 0);
+  await vscode.commands.executeCommand("closeReferenceSearch");
+});
+
+test("an item of the Kin view opens its place and can be compared", async ({ kin }) => {
+  await open("**/*retry*.ex", "def ");
+  await vscode.commands.executeCommand("codekin.findSimilar");
+  const [hit] = kin.hits;
+  assert(hit);
+  assert.equal(kin.getTreeItem(hit).contextValue, "kin.compared");
+  await vscode.commands.executeCommand("codekin.compareWithTwin", hit);
+  await until("the diff is open", () => vscode.window.tabGroups.activeTabGroup.activeTab?.input instanceof vscode.TabInputTextDiff);
+});
+
+test("search answers in words", async ({ server }) => {
+  const answer = await server.request<{ hits: { name: string }[] }>("codekin/search", { text: "retry with backoff" });
+  assert(answer && answer.hits.length > 0);
+  assert(answer.hits.slice(0, 3).some((hit) => /retr/i.test(hit.name)), JSON.stringify(answer.hits.slice(0, 3)));
+});
+
+test("a lens over a function counts its kin", async () => {
+  const editor = await open("**/*retry*.ex", "def ");
+  await until("a lens counts", async () => {
+    const lenses = await vscode.commands.executeCommand<vscode.CodeLens[]>("vscode.executeCodeLensProvider", editor.document.uri, 20);
+    return lenses.some((lens) => /^\d+\+? similar$/.test(lens.command?.title ?? ""));
+  });
+});
+
+test("a code action offers Find similar code", async () => {
+  const editor = await open("**/*retry*.ex", "def ");
+  const actions = await vscode.commands.executeCommand<vscode.CodeAction[]>("vscode.executeCodeActionProvider", editor.document.uri, editor.selection);
+  assert(actions.some((action) => action.title === "Find similar code"));
+});
+
+test("workspace symbols are found by meaning", async () => {
+  const symbols = await vscode.commands.executeCommand<vscode.SymbolInformation[]>("vscode.executeWorkspaceSymbolProvider", "retry with backoff");
+  assert(symbols.length > 0);
+});
+
+test("a new function is found without saving it", async ({ server }) => {
+  const editor = await open("**/*retry*.ex", "def ");
+  const end = editor.document.lineAt(editor.document.lineCount - 1).range.end;
+  await editor.edit((edit) => { edit.insert(end, "\ndefmodule Zebra.Quagga do\n  def gallop(herd, speed) do\n    Enum.map(herd, fn zebra -> {zebra, speed * 2} end)\n  end\nend\n"); });
+  await until("the unsaved function is found", async () => {
+    const answer = await server.request<{ hits: { name: string }[] }>("codekin/search", { text: "zebra herd gallop" });
+    return answer?.hits.some((hit) => hit.name.includes("Zebra")) ?? false;
+  });
+  await vscode.commands.executeCommand("workbench.action.files.revert");
+});
+
+test("switching suggestions off and on again is kept in the settings", async () => {
+  const enabled = (): boolean => vscode.workspace.getConfiguration("codekin").get<boolean>("completion.enabled", true);
+  await vscode.commands.executeCommand("codekin.inlineCompletion.toggle");
+  assert.equal(enabled(), false);
+  await vscode.commands.executeCommand("codekin.inlineCompletion.toggle");
+  assert.equal(enabled(), true);
+});
+
+test("the status bar item says that all is well", ({ statusBar }) => {
+  assert.match(statusBar.text, /Codekin/);
+  assert.equal(statusBar.backgroundColor, undefined);
+  return Promise.resolve();
+});
+
+test("the server can be restarted", async ({ server }) => {
+  await vscode.commands.executeCommand("codekin.restart");
+  await until("it is ready again", () => isReady(server.status));
+});
