@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fakes import FakeEmbedder
 
 from codekin.index import FileState, Index, Query, mask, rank
 from codekin.records import Filters, Fragment, Shape
+from fakes import FakeEmbedder
 
 EMBEDDER = FakeEmbedder()
 FUNCTIONS = 4
@@ -103,6 +103,7 @@ def rebuilt(folder: Path, files: dict[str, int]) -> dict[str, Any]:
 def columns(index: Index) -> dict[str, Any]:
     """A reader's columns by name, with words in place of numbers."""
     snapshot = index.view().snapshot
-    table = {name: getattr(snapshot.columns, name) for name in ("id", "file", "content", "start", "end", "slot", "sample")}
+    names = ("id", "file", "content", "start", "end", "slot", "sample")
+    table = {name: getattr(snapshot.columns, name) for name in names}
     table["language"] = np.array(snapshot.languages.words())[snapshot.columns.language]
     return {name: column.tolist() for name, column in table.items()}

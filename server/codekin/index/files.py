@@ -21,7 +21,8 @@ _INSERT_FILE = (
     " skipped=excluded.skipped, buffer=excluded.buffer, checked=excluded.checked"
 )
 _INSERT_FRAGMENT = (
-    "INSERT INTO fragment(file_id, content_id, language, kind, name, start_line, end_line, part, sample, detail, checked)"
+    "INSERT INTO fragment"
+    "(file_id, content_id, language, kind, name, start_line, end_line, part, sample, detail, checked)"
     " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 
@@ -55,7 +56,8 @@ def replace_file(
     record_change(
         database, seq, (file, write_path(path)), (known[1] if known else None, state.hash), buffer=state.buffer
     )
-    _journal_edits(database, seq, file, known, (old, new), buffer=state.buffer)
+    if known:
+        _journal_edits(database, seq, known, (old, new), buffer=state.buffer)
     return file
 
 
@@ -75,20 +77,19 @@ def remove_file(database: sqlite3.Connection, seq: int, path: str) -> int | None
 def _journal_edits(
     database: sqlite3.Connection,
     seq: int,
-    file: int,
-    known: tuple[int, str, int, str | None] | None,
+    known: tuple[int, str, int, str | None],
     pieces: tuple[list[Piece], list[Piece]],
     *,
     buffer: bool,
 ) -> None:
     """Counts edits between saved versions only: the last one is kept while a buffer lies over it."""
     old, new = pieces
-    saved = known[3] if known else None
+    file, _, was_buffer, saved = known
     if buffer:
-        if known and not known[2]:
+        if not was_buffer:
             database.execute("UPDATE file SET saved=? WHERE id=?", (pack_pieces(old), file))
         return
-    if known:
+    if saved or not was_buffer:
         record_edits(database, seq, unpack_pieces(saved) if saved else old, new)
     database.execute("UPDATE file SET saved=NULL WHERE id=?", (file,))
 

@@ -155,9 +155,8 @@ def _rest_of_journal(path: Path) -> list[JournalRow]:
     rows: list[JournalRow] = []
     try:
         database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None)
-        for row in database.execute("SELECT seq, ts, file_id, path, old_hash, new_hash, buffer FROM change"):
-            if isinstance(row[0], int) and isinstance(row[3], bytes):
-                rows.append(row)
+        found = database.execute("SELECT seq, ts, file_id, path, old_hash, new_hash, buffer FROM change")
+        rows.extend(row for row in found if isinstance(row[0], int) and isinstance(row[3], bytes))
     except DAMAGE:
         return rows
     database.close()

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,6 @@ from codekin.errors import StoreError
 from codekin.index import journal, lexicon, spaces
 from codekin.index.dense import Dense, open_dense, refresh_dense
 from codekin.index.health import ask_for_inspection
-from codekin.index.lexical import LexicalReader
 from codekin.index.rows import FileState, read_body, read_file_row, read_fragment, write_path
 from codekin.index.schema import DATABASE, connect, is_damage, sequence
 from codekin.index.search import View
@@ -29,6 +29,9 @@ from codekin.index.spaces import Space
 from codekin.index.vectors import disk_error
 from codekin.records import Fragment
 from codekin.seams import Vectors
+
+if TYPE_CHECKING:
+    from codekin.index.lexical import LexicalReader
 
 _STATES = "SELECT path, size, mtime_ns, inode, hash, language, skipped, buffer, checked FROM file "
 _FRAGMENTS = (
@@ -76,8 +79,8 @@ class Reader:
     def files_after(self, path: str, limit: int, first: bool = False) -> list[tuple[str, FileState]]:
         """Up to `limit` files (-1: all) after `path` in path order; `first` takes in `path` itself."""
         order = ">=" if first else ">"
+        query = f"{_STATES} WHERE path{order}? ORDER BY path LIMIT ?"
         with self._reading() as database:
-            query = f"{_STATES} WHERE path{order}? ORDER BY path LIMIT ?"
             rows = database.execute(query, (write_path(path), limit)).fetchall()
         return [found for row in rows if (found := self._sound_state(row))]
 
@@ -186,9 +189,9 @@ class Reader:
 
     def _dense_view(self, database: sqlite3.Connection, snapshot: Snapshot) -> Dense | None:
         """The old view brought forward where that is possible, else a fresh one."""
-        if self._dense is not None and self._snapshot is not None:
-            if view := refresh_dense(self._dense, self._snapshot, snapshot):
-                return view
+        known, old = self._dense, self._snapshot
+        if known and old and (view := refresh_dense(known, old, snapshot)):
+            return view
         digests = dict(database.execute("SELECT id, digest FROM content").fetchall())
         return open_dense(self.folder, snapshot, digests)
 

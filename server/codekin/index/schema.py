@@ -44,7 +44,8 @@ CREATE TABLE content(
 CREATE TABLE fragment(
   id INTEGER PRIMARY KEY AUTOINCREMENT, file_id INTEGER NOT NULL, content_id INTEGER NOT NULL,
   language TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, start_line INTEGER NOT NULL,
-  end_line INTEGER NOT NULL, part INTEGER NOT NULL, sample INTEGER NOT NULL, detail BLOB NOT NULL, checked INTEGER NOT NULL);
+  end_line INTEGER NOT NULL, part INTEGER NOT NULL, sample INTEGER NOT NULL, detail BLOB NOT NULL,
+  checked INTEGER NOT NULL);
 CREATE INDEX fragment_by_file ON fragment(file_id);
 CREATE INDEX fragment_by_content ON fragment(content_id);
 CREATE TABLE space(

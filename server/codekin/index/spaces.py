@@ -11,14 +11,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from codekin.errors import StoreError
 from codekin.index.schema import next_sequence, row_check, transaction
 from codekin.index.vectors import append_records, make_records, open_records, record_type, sound_records
 from codekin.seams import Vectors
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _COLUMNS = "checked, id, fingerprint, name, dimensions, state, slots"
 

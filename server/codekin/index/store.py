@@ -50,7 +50,7 @@ class Index(Reader):
         except BaseException:
             os.close(lock)
             raise
-        index._begin(lock)
+        index.begin(lock)
         return index
 
     @classmethod
@@ -73,7 +73,7 @@ class Index(Reader):
                 return index
         raise AssertionError
 
-    def _begin(self, lock: int) -> None:
+    def begin(self, lock: int) -> None:
         """Makes this the writer for as long as it is open, and starts to inspect."""
         self._lock = lock
         self._closing = threading.Event()

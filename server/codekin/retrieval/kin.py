@@ -9,13 +9,14 @@ from codekin.index import Index, Query, View, mask, rank
 from codekin.index.search import Ranking
 from codekin.records import Filters, Fragment, Hit
 from codekin.retrieval.reasons import is_copy, reasons
+from codekin.retrieval.snippets import is_code, read_snippet
 from codekin.seams import Embedder, TextKind, Vectors
 
 _SPARE = 40
 _FETCHED = 12
 
 
-def similar(
+def similar(  # noqa: PLR0913, PLR0917 - the question has so many sides
     index: Index,
     embedder: Embedder | None,
     query: Fragment | str,
@@ -29,10 +30,10 @@ def similar(
     defaults to the fragment's own place. Without an embedder the words alone decide, unless
     the fragment's vector is stored.
     """
-    fragment = query if isinstance(query, Fragment) else _snippet(query)
+    view = index.view()
+    fragment = query if isinstance(query, Fragment) else read_snippet(query, view.snapshot.languages.words())
     if exclude is None and fragment.path:
         exclude = (fragment.path, fragment.start_line, fragment.end_line)
-    view = index.view()
     asked = Query(
         fragment.text, _vector(view, index, embedder, fragment, "passage"), fragment.language or None, fragment.name
     )
@@ -47,9 +48,9 @@ def search(
     limit: int = 10,
 ) -> list[Hit]:
     """Code that does what the words say, or that is like a pasted snippet."""
-    if "\n" in text.strip():
+    if is_code(text):
         return similar(index, embedder, text, filters, limit)
-    fragment = _snippet(text)
+    fragment = Fragment("", "", "file", "", 1, 1, text)
     view = index.view()
     asked = Query(text, _vector(view, index, embedder, fragment, "query"))
     return _hits(index, view, asked, fragment, (filters, limit, None))
@@ -61,10 +62,6 @@ def lens(
     """For each fragment how many places `similar` would show above `min_score`, `limit` at most."""
     filters = Filters(min_score=min_score)
     return [len(similar(index, embedder, fragment, filters, limit)) for fragment in fragments]
-
-
-def _snippet(text: str) -> Fragment:
-    return Fragment("", "", "file", "", 1, 1 + text.count("\n"), text)
 
 
 def _vector(view: View, index: Index, embedder: Embedder | None, fragment: Fragment, kind: TextKind) -> Vectors | None:

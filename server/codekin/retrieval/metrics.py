@@ -4,9 +4,12 @@ Ranks are 0-based positions of the right answers in a ranking of all candidates.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 def average_precision(ranks: Sequence[int]) -> float:
