@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny_checkpoints
 import torch
 import transformers
 from safetensors.torch import load_file
 
 from codekin.models.architectures import build_decoder
-from tests.models import checkpoints
 
 FAMILIES = ("llama", "qwen2", "starcoder2", "gpt_bigcode")
 
@@ -17,7 +17,7 @@ FAMILIES = ("llama", "qwen2", "starcoder2", "gpt_bigcode")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_equal_transformers(tmp_path: Path, family: str) -> None:
     """A wrong rotation, norm, mask or stacking would change the logits of a family."""
-    folder = checkpoints.generator(tmp_path, family)
+    folder = tiny_checkpoints.generator(tmp_path, family)
     decoder = build_decoder(
         load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text()), torch.float32
     )

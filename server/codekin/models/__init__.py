@@ -8,20 +8,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from codekin.models.generation import Generator
+    from codekin.models.loading import Options
     from codekin.seams import Embedder
+    from codekin.settings import ModelSettings
 
 
-def load_embedder(name: str, *, kernel_cache: Path | None = None) -> "Embedder":
-    """An embedder by catalogue key (`codekin_embed`, …) or by the folder it lies in.
+def load_embedder(
+    name: str, *, kernel_cache: Path | None = None, checkpoint: Path | None = None, options: "Options | None" = None
+) -> "Embedder":
+    """An embedder by catalogue key (`codekin_embed`, …) or by the absolute folder it lies in.
 
-    `kernel_cache` is a JSON file that remembers which dtype is fastest on this machine.
+    `kernel_cache` is a JSON file that remembers which dtype is fastest on this machine;
+    `checkpoint` a folder of what was learned on this model: a head, or weights of its own.
     Raises ModelError where it is unknown, absent or refused.
     """
-    from codekin.errors import ModelError  # noqa: PLC0415 - this package's face stays light
-    from codekin.models.embedders import BUNDLED, load_bundled  # noqa: PLC0415
+    from codekin.models.loading import Options, load_by_name  # noqa: PLC0415 - this package's face stays light
 
-    if name == "codekin_embed":
-        return load_bundled(BUNDLED, kernel_cache)
-    if Path(name).is_dir():
-        return load_bundled(Path(name), kernel_cache)
-    raise ModelError(f"There is no model {name!r}; `codekin models list` shows those there are.")
+    return load_by_name(name, options or Options(kernel_cache=kernel_cache), checkpoint)
+
+
+def choose_embedder(settings: "ModelSettings", kernel_cache: Path | None = None) -> "Embedder":
+    """The embedder of the settings, else the next best, whose `note` says why it stands in."""
+    from codekin.models.loading import choose_embedder as choose  # noqa: PLC0415
+
+    return choose(settings, kernel_cache)
+
+
+def load_generator(name: str, options: "Options | None" = None) -> "Generator":
+    """A generator by catalogue key or by the absolute folder it lies in; raises ModelError."""
+    from codekin.models.loading import Options  # noqa: PLC0415
+    from codekin.models.loading import load_generator as load  # noqa: PLC0415
+
+    return load(name, options or Options())

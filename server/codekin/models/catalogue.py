@@ -167,7 +167,7 @@ def _checked(key: str, row: Mapping[str, Any], base: Model | None) -> Model:
         if name not in known or name == "key":
             raise SettingsError(f"`models.catalogue.{key}` has no entry {name!r}; there are {', '.join(known)}.")
         _require(_fits(known[name].type, value), key, name, f"is {value!r}, which is of the wrong type")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in row.items()}
     try:
         model = replace(base, **values) if base else Model(key=key, **values)
     except TypeError as error:
@@ -186,7 +186,10 @@ def _is_address(hub_id: str) -> bool:
     if not hub_id or Path(hub_id).is_absolute():
         return "\0" not in hub_id
     owner, _, name = hub_id.partition("/")
-    return all(part and ".." not in part and part.replace("-", "").replace("_", "").replace(".", "").isalnum() for part in (owner, name))
+    return all(
+        part and ".." not in part and part.replace("-", "").replace("_", "").replace(".", "").isalnum()
+        for part in (owner, name)
+    )
 
 
 def _fits(kind: Any, value: Any) -> bool:

@@ -25,9 +25,13 @@ def check_folder(folder: Path, architecture: str) -> list[Path]:
     _refuse_links_out(folder)
     config = read_json(folder / "config.json")
     if "auto_map" in config:
-        raise CheckpointError(f"{folder} wants to run code of its own (auto_map), which is refused; use a native checkpoint.")
+        raise CheckpointError(
+            f"{folder} wants to run code of its own (auto_map), which is refused; use a native checkpoint."
+        )
     if config.get("model_type") != architecture:
-        raise CheckpointError(f"{folder} is a {config.get('model_type')}, not a {architecture}; choose the right folder.")
+        raise CheckpointError(
+            f"{folder} is a {config.get('model_type')}, not a {architecture}; choose the right folder."
+        )
     files = weight_files(folder)
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
@@ -74,7 +78,9 @@ def _check_embedding(folder: Path, config: Mapping[str, Any], shapes: Mapping[st
     for name in EMBEDDING_NAMES:
         for found in (shapes.get(name), shapes.get(f"roberta.{name}")):
             if found is not None and found != expected:
-                raise CheckpointError(f"{folder}: {name} has shape {found}, the config says {expected}; fetch it again.")
+                raise CheckpointError(
+                    f"{folder}: {name} has shape {found}, the config says {expected}; fetch it again."
+                )
 
 
 def _check_vocabulary(folder: Path, config: Mapping[str, Any]) -> None:
@@ -87,7 +93,8 @@ def _check_vocabulary(folder: Path, config: Mapping[str, Any]) -> None:
     largest = max([len(vocabulary) - 1, *added])
     if largest >= int(config["vocab_size"]):
         raise CheckpointError(
-            f"{folder}: the tokenizer has ids up to {largest}, the weights {config['vocab_size']}; they belong to two models."
+            f"{folder}: the tokenizer has ids up to {largest}, the weights {config['vocab_size']}; "
+            "they belong to two models."
         )
 
 

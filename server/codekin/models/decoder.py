@@ -6,7 +6,8 @@ nothing of sampling, text, or where weights come from.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +71,12 @@ class Cache:
         """Forget the tokens from `length` on; costs nothing."""
         del self.ids[length:]
 
+    def copy(self, length: int) -> "Cache":
+        """Another cache of its first `length` tokens."""
+        kept = max(FIRST_CAPACITY, length)
+        keys, values = ([tensor[:, :kept].clone() for tensor in each] for each in (self.keys, self.values))
+        return Cache(keys, values, self.ids[:length])
+
     def bytes(self) -> int:
         """What the buffers take."""
         return sum(tensor.nbytes for tensor in (*self.keys, *self.values))
@@ -87,11 +94,15 @@ class Decoder:
     norm: Norm
     head: Linear
 
+    def to(self, device: str) -> "Decoder":
+        """The same decoder with its weights on a device."""
+        return self if device == "cpu" else _moved(self, device)
+
     def new_cache(self) -> Cache:
         """An empty cache on the model's device."""
         shape = (self.shape.groups, FIRST_CAPACITY, self.shape.head_width)
-        buffers = [[self.words.new_zeros(shape) for _ in self.blocks] for _ in range(2)]
-        return Cache(*buffers)
+        keys, values = ([self.words.new_zeros(shape) for _ in self.blocks] for _ in range(2))
+        return Cache(keys, values)
 
     @torch.inference_mode()
     def forward(self, ids: Sequence[int], cache: Cache, every: bool = False) -> Tensor:
@@ -173,6 +184,17 @@ def rotation_tables(shape: Shape, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     angles = torch.outer(torch.arange(shape.context, dtype=torch.float32), 1.0 / shape.theta**steps)
     cosine, sine = angles.cos(), angles.sin()
     return torch.cat([cosine, cosine], -1).to(dtype), torch.cat([-sine, sine], -1).to(dtype)
+
+
+def _moved(part: Any, device: str) -> Any:
+    """A copy of a frozen tree of tensors on a device."""
+    if isinstance(part, Tensor):
+        return part.to(device)
+    if isinstance(part, tuple):
+        return tuple(_moved(item, device) for item in part)
+    if is_dataclass(part) and not isinstance(part, type):
+        return replace(part, **{entry.name: _moved(getattr(part, entry.name), device) for entry in fields(part)})
+    return part
 
 
 def _reserve(cache: Cache, length: int) -> None:

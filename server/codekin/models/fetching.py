@@ -81,12 +81,16 @@ def pull(model: Model, models_dir: Path | None = None, progress: Progress | None
             )
         )
     except KeyboardInterrupt as error:
-        raise ModelError(f"The download of {model.key} was interrupted; pull again to go on where it stopped.") from error
+        raise ModelError(
+            f"The download of {model.key} was interrupted; pull again to go on where it stopped."
+        ) from error
     except Exception as error:
         raise _explained(error, model, endpoint) from error
     verify(folder)
     if not any(folder.glob("*.safetensors")):
-        raise ModelError(f"{model.hub_id} offers no safetensors weights, and pickles are refused; choose another model.")
+        raise ModelError(
+            f"{model.hub_id} offers no safetensors weights, and pickles are refused; choose another model."
+        )
     return folder
 
 
@@ -146,7 +150,8 @@ def _explained(error: Exception, model: Model, endpoint: str) -> ModelError:
     status = getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(error, GatedRepoError) or status in (401, 403):
         return ModelError(
-            f"{model.hub_id} is gated: accept its licence at {endpoint}/{model.hub_id}, then pull again with your token in HF_TOKEN."
+            f"{model.hub_id} is gated: accept its licence at {endpoint}/{model.hub_id}, "
+            "then pull again with your token in HF_TOKEN."
         )
     if isinstance(error, RepositoryNotFoundError | RevisionNotFoundError) or status == 404:
         return ModelError(f"{endpoint} has no {model.hub_id} at revision {model.revision}; check the row's hub_id.")
@@ -165,18 +170,18 @@ def _no_room(model: Model, place: Path, why: str) -> str:
 
 def _bars(progress: Progress) -> Any:
     """A stand-in for tqdm that sums the bytes of all files for one callback."""
-    from tqdm.auto import tqdm  # noqa: PLC0415 - comes with huggingface_hub, needed here alone
+    from huggingface_hub.utils.tqdm import tqdm  # noqa: PLC0415 - needed here alone
 
     totals: dict[int, tuple[int, int]] = {}
 
-    class Quiet(tqdm):  # type: ignore[type-arg]
+    class Quiet(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
-            super().__init__(*args, **{**kwargs, "disable": False, "file": open(os.devnull, "w")})  # noqa: SIM115, PTH123
+            super().__init__(*args, **{**kwargs, "disable": False, "file": open(os.devnull, "w")})  # type: ignore[no-untyped-call] # noqa: SIM115, PTH123
             self._tell()
 
         def update(self, n: float | None = 1) -> bool | None:
-            shown = super().update(n)
+            shown: bool | None = super().update(n)
             self._tell()
             return shown
 

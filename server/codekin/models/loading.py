@@ -10,15 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors.numpy import load_file
 
 from codekin.errors import CheckpointError, CodekinError, ModelError
 from codekin.models import planner
+from codekin.models.architectures import build_decoder
 from codekin.models.catalogue import Model, find_model
+from codekin.models.checks import check_folder
 from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled, with_head
 from codekin.models.fetching import locate
+from codekin.models.generation import Generator
+from codekin.models.kernels import fastest_kernel
+from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained
 from codekin.models.remote import RemoteEmbedder
-from codekin.models.weights import check_file, file_digest
+from codekin.models.vocabulary import Vocabulary
+from codekin.models.weights import check_file, file_digest, read_json, read_tensors
 from codekin.seams import Embedder
 from codekin.settings import ModelSettings
 
@@ -89,6 +96,40 @@ def load_by_name(name: str, options: Options, checkpoint: Path | None = None) ->
     return embedder
 
 
+def load_generator(name: str, options: Options) -> Generator:
+    """A generator by key or by an absolute folder.
+
+    Raises ModelError where it is unknown, not pulled or too large, CheckpointError where it is damaged.
+    """
+    model = find_model(name, options.rows)
+    if model.role != "generator":
+        raise ModelError(f"{name} gives vectors; it writes no code: choose a generator from `codekin models list`.")
+    folder = locate(model, options.models_dir)
+    if folder is None:
+        raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
+    device = planner.device_for(options.device)
+    dtype, int8 = _generator_dtype(options.dtype, device)
+    _require_memory(model, "int8" if int8 else str(dtype).removeprefix("torch."), 4096, options, device)
+    files = check_folder(folder, model.architecture)
+    tensors = {name: tensor for file in files for name, tensor in read_tensors(file).items()}
+    decoder = build_decoder(tensors, read_json(folder / "config.json"), dtype, int8)
+    vocabulary = Vocabulary(folder / "tokenizer.json")
+    return Generator(model.key, model, decoder.to(device), vocabulary, sum(file.stat().st_size for file in files))
+
+
+def _generator_dtype(dtype: str, device: str) -> tuple[torch.dtype, bool]:
+    """The dtype of the activations, and whether the weights are kept in 8 bits."""
+    if dtype == "int4":
+        raise ModelError("Weights in 4 bits are not run here; set models.dtype to int8 or auto.")
+    if dtype == "auto" and device == "cpu":
+        fast = fastest_kernel().dtype
+        return fast, fast is torch.bfloat16
+    if dtype == "int8":
+        return (fastest_kernel().dtype if device == "cpu" else torch.bfloat16), device == "cpu"
+    named = {"auto": torch.float16 if device == "mps" else torch.bfloat16}
+    return named.get(dtype) or getattr(torch, dtype), False
+
+
 def read_head(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.float32]], str]:
     """A head's matrix (dimensions, dimensions), and the file's SHA-256."""
     check_file(path)
@@ -109,15 +150,13 @@ def _load(model: Model, options: Options, checkpoint: Path | None) -> LocalEmbed
     if folder is None:
         raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
     device = planner.device_for(options.device)
-    _require_memory(model, options, device)
-    from codekin.models.pretrained import load_pretrained  # noqa: PLC0415 - brings transformers
-
+    dtype = options.dtype if options.dtype in ("float32", "bfloat16", "float16") else "bfloat16"
+    _require_memory(model, dtype, PASSAGE_LIMIT, options, device)
     return load_pretrained(model, folder, device=device, dtype=options.dtype, dimensions=options.dimensions)
 
 
-def _require_memory(model: Model, options: Options, device: str) -> None:
-    dtype = options.dtype if options.dtype in ("float32", "bfloat16", "float16") else "bfloat16"
-    needed = planner.need(model, dtype, model.context).total
+def _require_memory(model: Model, dtype: str, context: int, options: Options, device: str) -> None:
+    needed = planner.need(model, dtype, context).total
     free = options.memory or planner.free_memory(device)
     if needed > free:
         raise ModelError(

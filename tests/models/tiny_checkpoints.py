@@ -74,6 +74,6 @@ def change_config(folder: Path, **changes: Any) -> None:
 def _scatter_biases(model: torch.nn.Module) -> None:
     """Biases and norms start at zero and one, where a swapped pair would go unnoticed."""
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)

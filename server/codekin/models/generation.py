@@ -1,0 +1,234 @@
+"""Generates text with a decoder: prefill in slices, cache reuse, drafts, constraints, stops.
+
+One `Generator` serves one request at a time and yields after each step, so that whoever runs it
+can withdraw it within a token. Knows nothing of threads or HTTP.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from codekin.errors import UsageError
+from codekin.models.catalogue import Model
+from codekin.models.constrained import Constraint, Grammars
+from codekin.models.decoder import Cache, Decoder
+from codekin.models.drafting import Draft, Drafting
+from codekin.models.infill import infill_ids, prompt_ids
+from codekin.models.sampling import Sampling, choose, random_source
+from codekin.models.streaming import TextStream
+from codekin.models.vocabulary import Vocabulary
+
+PREFILL_SLICE = 128
+"""Tokens of a prompt read between two chances to withdraw."""
+
+CACHES = 2
+WORTH_KEEPING = 0.5
+"""A request takes over the cache that it shares at least this part of, and copies from another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A generated token with its log-probability, and those of its rivals when asked for."""
+
+    token: int
+    text: str
+    logprob: float
+    rivals: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What came since the step before: text that is certain, tokens, and `finish` at the end (stop or length)."""
+
+    text: str = ""
+    tokens: tuple[int, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    finish: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """A finished text; `reused` prompt tokens came from a cache, `drafted` tokens from a draft."""
+
+    text: str
+    tokens: tuple[int, ...]
+    finish: str
+    prompt_tokens: int
+    reused: int = 0
+    drafted: int = 0
+    choices: tuple[Choice, ...] = ()
+
+
+@dataclass(slots=True)
+class Generator:
+    """A decoder with its vocabulary and what it remembers of earlier requests."""
+
+    name: str
+    model: Model
+    decoder: Decoder
+    vocabulary: Vocabulary
+    device_bytes: int = 0
+    grammars: Grammars = field(init=False)
+    _caches: list[Cache] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """The grammar tables are built when first needed."""
+        self.grammars = Grammars(self.vocabulary, self.decoder.shape.vocabulary, self.stop_ids)
+
+    @property
+    def stop_ids(self) -> tuple[int, ...]:
+        """Tokens that end a text."""
+        ends = () if self.model.end_id is None else (self.model.end_id,)
+        return tuple(dict.fromkeys([*self.model.stop_ids, *ends]))
+
+    @property
+    def context(self) -> int:
+        """The most tokens of prompt and text together."""
+        return min(self.model.context or self.decoder.shape.context, self.decoder.shape.context)
+
+    def prompt(self, text: str, chat: bool = False) -> list[int]:
+        """Ids of a text to continue."""
+        return prompt_ids(self.vocabulary, self.model, text, chat)
+
+    def infill(self, prefix: str, suffix: str, room: int | None = None) -> list[int]:
+        """Ids of a gap to fill, cut to `room` tokens."""
+        return infill_ids(self.vocabulary, self.model, prefix, suffix, room)
+
+    def steps(self, ids: Sequence[int], sampling: Sampling, draft: Draft | None = None) -> Iterator[Step | Generated]:
+        """Steps with new text, many of them empty during the prefill; the last value is the Generated."""
+        self._require_room(ids, sampling)
+        constraint = self.grammars.start(sampling)
+        cache, reused = self._cache_for(ids)
+        run = _Run(self, list(ids), sampling, constraint, Drafting(draft), cache)
+        for start in range(reused, len(ids) - 1, PREFILL_SLICE):
+            self.decoder.forward(ids[start : min(start + PREFILL_SLICE, len(ids) - 1)], cache)
+            yield Step()
+        yield from run.steps()
+        yield run.result(reused)
+
+    def generate(self, ids: Sequence[int], sampling: Sampling, draft: Draft | None = None) -> Generated:
+        """The whole text at once."""
+        last: Step | Generated = Step()
+        for last in self.steps(ids, sampling, draft):  # noqa: B007 - the last one is the result
+            pass
+        if not isinstance(last, Generated):
+            raise TypeError("A generation ends with its result.")
+        return last
+
+    def forget(self) -> None:
+        """Drop the caches of earlier requests."""
+        self._caches.clear()
+
+    def _require_room(self, ids: Sequence[int], sampling: Sampling) -> None:
+        if len(ids) + sampling.max_tokens > self.context:
+            raise UsageError(
+                f"The prompt has {len(ids)} tokens and {sampling.max_tokens} are asked for, but {self.name} reads "
+                f"{self.context}; shorten the prompt or ask for fewer."
+            )
+
+    def _cache_for(self, ids: Sequence[int]) -> tuple[Cache, int]:
+        """A cache that holds a prefix of the prompt (all but its last token at most), and how much."""
+        shared = [(_common(cache.ids, ids), number) for number, cache in enumerate(self._caches)]
+        length, number = max(shared, default=(0, -1))
+        length = min(length, len(ids) - 1)
+        if length and length >= WORTH_KEEPING * len(self._caches[number].ids):
+            cache = self._caches.pop(number)
+            cache.cut(length)
+        elif length:
+            cache = self._caches[number].copy(length)
+        else:
+            cache = self.decoder.new_cache()
+        self._caches = [*self._caches, cache][-CACHES:]
+        return cache, length
+
+
+@dataclass(slots=True)
+class _Run:
+    """One request under way: `ids` are the prompt and what came so far."""
+
+    generator: Generator
+    ids: list[int]
+    sampling: Sampling
+    constraint: Constraint | None
+    drafting: Drafting
+    cache: Cache
+    finish: str = ""
+    choices: list[Choice] = field(default_factory=list)
+    prompt_length: int = field(init=False)
+    text: TextStream = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.prompt_length = len(self.ids)
+        self.text = TextStream(self.sampling.stop)
+
+    def steps(self) -> Iterator[Step]:
+        """Tokens until an end."""
+        source = random_source(self.sampling)
+        while not self.finish:
+            room = self.sampling.max_tokens - (len(self.ids) - self.prompt_length) - 1
+            draft = self.drafting.propose(self.ids, room)
+            pending = self.ids[len(self.cache.ids) :]
+            logits = self.generator.decoder.forward([*pending, *draft], self.cache, every=True)[len(pending) - 1 :]
+            before, known = len(self.ids), len(self.choices)
+            pieces = self._walk(logits, draft, lambda row: choose(row, self.sampling, self.ids, source))
+            self.drafting.learn(len(draft), min(len(draft), max(0, len(self.ids) - before - 1)))
+            # What was drafted wrongly must not stay in the cache.
+            self.cache.cut(min(len(self.cache.ids), len(self.ids) - 1))
+            if self.finish:
+                pieces += self.text.finish()
+            yield Step(pieces, tuple(self.ids[before:]), tuple(self.choices[known:]), self.finish)
+
+    def result(self, reused: int) -> Generated:
+        """All of it."""
+        tokens = tuple(self.ids[self.prompt_length :])
+        drafted = self.drafting.accepted
+        return Generated(self.text.text, tokens, self.finish, self.prompt_length, reused, drafted, tuple(self.choices))
+
+    def _walk(self, logits: Tensor, draft: list[int], pick: Callable[[Tensor], int]) -> str:
+        """Choose a token for each row of logits as long as the draft foresaw the one before."""
+        pieces = ""
+        for number, row in enumerate(logits):
+            allowed = self.constraint.restrict(row) if self.constraint else row
+            token = pick(allowed)
+            pieces += self._take(token, allowed)
+            if self.finish or number >= len(draft) or token != draft[number]:
+                break
+        return pieces
+
+    def _take(self, token: int, logits: Tensor) -> str:
+        """Append a token, and see whether it is the last one; gives text that became certain."""
+        if token in self.generator.stop_ids:
+            self.finish = "stop"
+            return ""
+        self.ids.append(token)
+        piece = self.generator.vocabulary.bytes_of[token]
+        if self.sampling.logprobs is not None:
+            self.choices.append(self._choice(token, piece, logits))
+        text = self.text.push(piece)
+        if self.text.stopped or (self.constraint and not self.constraint.accept(token)):
+            self.finish = "stop"
+        elif len(self.ids) - self.prompt_length >= self.sampling.max_tokens:
+            self.finish = "length"
+        return text
+
+    def _choice(self, token: int, piece: bytes, logits: Tensor) -> Choice:
+        logprobs = torch.log_softmax(logits, -1)
+        values, tokens = logprobs.topk(self.sampling.logprobs or 1)
+        table = self.generator.vocabulary.bytes_of
+        rivals = tuple(
+            (table[int(rival)].decode("utf-8", "replace"), float(value))
+            for rival, value in zip(tokens, values, strict=True)
+        )
+        return Choice(
+            token, piece.decode("utf-8", "replace"), float(logprobs[token]), rivals if self.sampling.logprobs else ()
+        )
+
+
+def _common(first: Sequence[int], second: Sequence[int]) -> int:
+    """How many tokens two sequences begin with in common."""
+    shortest = min(len(first), len(second))
+    if first[:shortest] == list(second[:shortest]):
+        return shortest
+    return next(at for at in range(shortest) if first[at] != second[at])

@@ -1,0 +1,102 @@
+"""The generation service: texts for many callers, one at a time, each withdrawn within a token.
+
+Models are loaded when first asked for and released when idle. Knows nothing of HTTP.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import cast
+
+from codekin.errors import Cancelled
+from codekin.models.drafting import Draft
+from codekin.models.generation import Generated, Generator, Step
+from codekin.models.lanes import Lanes
+from codekin.models.residency import Residency
+from codekin.models.sampling import Sampling
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What to generate: a prompt to continue, with a `suffix` a gap to fill, with `chat` an instruction."""
+
+    prompt: str
+    model: str
+    suffix: str | None = None
+    chat: bool = False
+    sampling: Sampling = field(default_factory=Sampling)
+    draft: Draft | None = None
+
+
+class GenerationService:
+    """Generates in a worker thread; `load` builds a generator by key, `size` tells its bytes."""
+
+    def __init__(
+        self, load: Callable[[str], Generator], size: Callable[[str], int] = lambda _: 0, memory: int = 1 << 62
+    ) -> None:
+        self._load = load
+        self._size = size
+        self._resident: Residency[Generator] = Residency(memory)
+        self._lanes = Lanes()
+
+    def submit(self, ask: Ask, cancelled: threading.Event | None = None) -> Future[Generated]:
+        """Generate soon; Cancelled is raised within a token after `cancelled` is set."""
+        future = self._lanes.submit(lambda: self._steps(ask), "query", cancelled)
+        return cast("Future[Generated]", future)  # the last step is the result
+
+    def generate(self, ask: Ask) -> Generated:
+        """The whole text; blocks until it is there."""
+        return self.submit(ask).result()
+
+    def generate_batch(self, asks: Sequence[Ask]) -> list[Generated]:
+        """The texts in the order asked for."""
+        return [future.result() for future in [self.submit(ask) for ask in asks]]
+
+    def stream(self, ask: Ask, cancelled: threading.Event | None = None) -> Iterator[Step | Generated]:
+        """Steps as they come, the Generated last; leaving the iteration withdraws the work."""
+        withdrawn = cancelled or threading.Event()
+        arrived: queue.SimpleQueue[Step | Generated | None] = queue.SimpleQueue()
+
+        def work() -> Iterator[object]:
+            for step in self._steps(ask):
+                arrived.put(step)
+                yield step
+
+        future = self._lanes.submit(work, "query", withdrawn)
+        future.add_done_callback(lambda _: arrived.put(None))
+        try:
+            while (step := arrived.get()) is not None:
+                if step != Step():
+                    yield step
+            _raise_unless_cancelled(future)
+        finally:
+            withdrawn.set()
+
+    def loaded(self) -> dict[str, int]:
+        """Keys and bytes of the models in memory."""
+        return self._resident.loaded()
+
+    def release_idle(self, seconds: float) -> Future[list[str]]:
+        """Let go of models not used for so long, behind the work at hand."""
+        return self._lanes.submit(lambda: iter([self._resident.release_idle(seconds)]))
+
+    def close(self) -> None:
+        """End the worker threads."""
+        self._lanes.close()
+
+    def _steps(self, ask: Ask) -> Iterator[Step | Generated]:
+        generator = self._resident.get(ask.model, self._size(ask.model), lambda: self._load(ask.model))
+        yield Step()
+        if ask.suffix is None:
+            ids = generator.prompt(ask.prompt, ask.chat)
+        else:
+            ids = generator.infill(ask.prompt, ask.suffix, generator.context - ask.sampling.max_tokens)
+        yield from generator.steps(ids, ask.sampling, ask.draft)
+
+
+def _raise_unless_cancelled(future: "Future[object]") -> None:
+    error = future.exception()
+    if error is not None and not isinstance(error, Cancelled):
+        raise error

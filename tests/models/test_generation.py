@@ -1,0 +1,220 @@
+"""Generation against transformers' greedy search, and everything that must not change it."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import tiny_checkpoints
+import torch
+import transformers
+
+from codekin.errors import CheckpointError, ModelError, UsageError
+from codekin.models import load_generator
+from codekin.models.drafting import prompt_lookup
+from codekin.models.generation import Generated, Generator, Step
+from codekin.models.loading import Options
+from codekin.models.sampling import Sampling
+
+PROMPT = "def add(first, second):\n    return first"
+EXACT = Options(dtype="float32")
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen2", "starcoder2", "gpt_bigcode"])
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_checkpoints.generator(tmp_path_factory.mktemp(request.param), request.param)
+
+
+@pytest.fixture(scope="module")
+def starcoder(tmp_path_factory: pytest.TempPathFactory) -> Generator:
+    folder = tiny_checkpoints.generator(tmp_path_factory.mktemp("starcoder"), "gpt_bigcode")
+    return load_generator(str(folder), EXACT)
+
+
+def reference(folder: Path, ids: list[int], count: int) -> list[int]:
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    found = model.generate(
+        torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=count, do_sample=False
+    )
+    return [number for number in found[0, len(ids) :].tolist() if number != 0]
+
+
+def test_greedy_equals_transformers(folder: Path) -> None:
+    """A wrong cache, draft or reuse would change the greedy text of some family."""
+    generator = load_generator(str(folder), EXACT)
+    ids = generator.prompt(PROMPT)
+    expected = reference(folder, ids, 40)
+    greedy = Sampling(max_tokens=40)
+    fresh = generator.generate(ids, greedy)
+    again = generator.generate(ids, greedy)
+    drafted = generator.generate(ids, greedy, prompt_lookup())
+    lucky = generator.generate(ids, greedy, lambda known: expected[len(known) - len(ids) :][:5])
+    wrong = generator.generate(ids, greedy, lambda known: [7, 8, 9])
+    streamed = [step for step in generator.steps(ids, greedy) if isinstance(step, Step)]
+    for found in (fresh, again, drafted, lucky, wrong):
+        assert list(found.tokens) == expected
+    assert again.reused == len(ids) - 1
+    assert lucky.drafted > len(expected) // 2
+    assert [token for step in streamed for token in step.tokens] == expected
+    assert "".join(step.text for step in streamed) == fresh.text
+
+
+def test_a_cache_of_another_prompt_is_not_mixed_in(starcoder: Generator) -> None:
+    """A prompt that shares only a beginning would be answered from another prompt's keys."""
+    prompts = [starcoder.prompt(text) for text in ("return a + b", "return a - b", "x", "return a + b + c", "return a")]
+    apart = []
+    for ids in prompts:
+        starcoder.forget()
+        apart.append(starcoder.generate(ids, Sampling(max_tokens=12)).tokens)
+    starcoder.forget()
+    assert [starcoder.generate(ids, Sampling(max_tokens=12)).tokens for ids in prompts] == apart
+
+
+def test_a_prefill_and_a_text_can_be_left_at_each_step(starcoder: Generator) -> None:
+    """A withdrawn request would leave a half-filled cache that spoils the next one."""
+    ids = starcoder.prompt("x = 1\n" * 60)
+    starcoder.forget()
+    expected = starcoder.generate(ids, Sampling(max_tokens=10)).tokens
+    starcoder.forget()
+    for left_after in range(1, 8):
+        steps = starcoder.steps(ids, Sampling(max_tokens=10))
+        for _ in range(left_after):
+            next(steps)
+        steps.close()
+    assert starcoder.generate(ids, Sampling(max_tokens=10)).tokens == expected
+
+
+def test_sampling_obeys_seed_and_cuts(starcoder: Generator) -> None:
+    """A seed that does not repeat, or a top-k of one that is not greedy."""
+    ids = starcoder.prompt(PROMPT)
+    drawn = Sampling(max_tokens=20, temperature=1.5, seed=7)
+    greedy = starcoder.generate(ids, Sampling(max_tokens=20)).tokens
+    assert starcoder.generate(ids, drawn).tokens == starcoder.generate(ids, drawn).tokens != greedy
+    assert starcoder.generate(ids, Sampling(max_tokens=20, temperature=1.5, top_k=1)).tokens == greedy
+    assert starcoder.generate(ids, Sampling(max_tokens=20, temperature=1.5, top_p=1e-9)).tokens == greedy
+
+
+def test_a_draft_does_not_change_what_a_seed_draws(starcoder: Generator) -> None:
+    """Drafting that accepts what sampling would not have drawn."""
+    ids = starcoder.prompt(PROMPT)
+    drawn = Sampling(max_tokens=30, temperature=0.3, seed=11)
+    expected = starcoder.generate(ids, drawn).tokens
+    assert starcoder.generate(ids, drawn, prompt_lookup(1)).tokens == expected
+
+
+def test_repetition_penalty_forbids_what_was_seen(starcoder: Generator) -> None:
+    """A penalty that is not applied to the prompt and the text."""
+    ids = starcoder.prompt("abc")
+    found = starcoder.generate(ids, Sampling(max_tokens=30, repetition_penalty=100.0)).tokens
+    assert len(set(found)) == len(found)
+    assert not set(found) & set(ids)
+
+
+def test_stop_strings_across_tokens(starcoder: Generator) -> None:
+    """A stop string whose letters come in several tokens would slip through or be shown in part."""
+    ids = starcoder.prompt(PROMPT)
+    whole = starcoder.generate(ids, Sampling(max_tokens=40)).text
+    for start in range(2, 12):
+        stop = whole[start : start + 5]
+        steps = list(starcoder.steps(ids, Sampling(max_tokens=40, stop=("never", stop))))
+        found = steps[-1]
+        assert isinstance(found, Generated)
+        assert found.text == whole[: whole.index(stop)]
+        assert found.finish == "stop"
+        assert "".join(step.text for step in steps[:-1]) == found.text
+
+
+@pytest.mark.parametrize("pattern", [r"[0-9]{3}-[a-z]+!", r"(true|false)", r"\{\"a\": [0-9]+\}", r"(Gr|Wi)ß{2,4} ☃"])
+@pytest.mark.parametrize("temperature", [0.0, 1.5])
+def test_a_regular_expression_is_kept(starcoder: Generator, pattern: str, temperature: float) -> None:
+    """Constrained text that does not match."""
+    asked = Sampling(max_tokens=80, regex=pattern, temperature=temperature, seed=3)
+    found = starcoder.generate(starcoder.prompt("x"), asked)
+    if found.finish == "stop":
+        assert re.fullmatch(pattern, found.text)
+    else:
+        assert re.match(pattern.split("+", maxsplit=1)[0].split("{2", maxsplit=1)[0], found.text)
+
+
+def test_a_grammar_is_kept_with_drafts(starcoder: Generator) -> None:
+    """A draft that leads out of the grammar would be taken."""
+    grammar = 'start: "f(" NUMBER ("," NUMBER)* ")"\nNUMBER: /[0-9]{1,2}/'
+    asked = Sampling(max_tokens=60, grammar=grammar)
+    plain = starcoder.generate(starcoder.prompt("x"), asked)
+    drafted = starcoder.generate(starcoder.prompt("x"), asked, lambda known: [known[-1], 60, 61])
+    assert plain.text == drafted.text
+    assert plain.text.startswith("f(")
+    assert re.fullmatch(r"f\([0-9,]*\)?", plain.text)
+
+
+def test_a_broken_constraint_is_a_sentence(starcoder: Generator) -> None:
+    """A wrong expression would fail deep inside, or be ignored."""
+    for asked in (Sampling(regex="(unclosed"), Sampling(grammar="start: nowhere")):
+        with pytest.raises(UsageError, match="correct it"):
+            starcoder.generate(starcoder.prompt("x"), asked)
+
+
+def test_logprobs_are_those_of_the_model(starcoder: Generator) -> None:
+    """Probabilities that do not belong to the tokens."""
+    found = starcoder.generate(starcoder.prompt(PROMPT), Sampling(max_tokens=5, logprobs=3))
+    assert [choice.token for choice in found.choices] == list(found.tokens)
+    for choice in found.choices:
+        assert choice.logprob == max(value for _, value in choice.rivals)
+        assert len(choice.rivals) == 3
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"max_tokens": 0},
+        {"temperature": -1},
+        {"top_p": 0},
+        {"stop": ("",)},
+        {"regex": "a", "grammar": "b"},
+        {"seed": -1},
+    ],
+)
+def test_values_out_of_bounds_are_refused(values: dict[str, object]) -> None:
+    """A wrong value would surface as a torch error."""
+    with pytest.raises(UsageError):
+        Sampling(**values)  # type: ignore[arg-type]
+
+
+def test_a_prompt_longer_than_the_context_is_refused(starcoder: Generator) -> None:
+    """A long prompt would be cut silently or fail in the middle."""
+    with pytest.raises(UsageError, match="shorten the prompt"):
+        starcoder.generate(starcoder.prompt("x y " * 600), Sampling(max_tokens=10))
+
+
+FORGED = [*tiny_checkpoints.SPECIAL, "<FILL_ME>", "▁<SUF>", "<s>", "[INST]", "\0", "a\ud800b", "x" * 100_000, ""]
+
+
+@pytest.mark.parametrize("text", FORGED)
+def test_forged_specials_stay_text(starcoder: Generator, text: str) -> None:
+    """User text that spells a special token would become that token."""
+    ids = starcoder.vocabulary.encode(f"a{text}b{text}")
+    assert not set(ids) & starcoder.vocabulary.special_ids
+    assert starcoder.vocabulary.decode(ids) == f"a{text}b{text}".encode("utf-8", "replace").decode()
+
+
+def test_foreign_checkpoints_are_refused(tmp_path: Path) -> None:
+    """A model that cannot generate, or positions that are not supported, would generate nonsense."""
+    with pytest.raises(ModelError, match="gives vectors"):
+        load_generator("codekin_embed")
+    folder = tiny_checkpoints.generator(tmp_path, "llama")
+    tiny_checkpoints.change_config(folder, rope_parameters={"rope_type": "yarn", "rope_theta": 10000.0})
+    with pytest.raises(CheckpointError, match="yarn"):
+        load_generator(str(folder), EXACT)
+
+
+def test_int8_weights_agree_with_float(tmp_path: Path) -> None:
+    """Weights in 8 bits that are scaled wrongly would give other logits."""
+    folder = tiny_checkpoints.generator(tmp_path, "llama")
+    exact, narrow = (load_generator(str(folder), Options(dtype=dtype)) for dtype in ("float32", "int8"))
+    ids = exact.vocabulary.encode(PROMPT)
+    first, second = (each.decoder.forward(ids, each.decoder.new_cache(), every=True) for each in (exact, narrow))
+    few = narrow.decoder.forward(ids[:3], narrow.decoder.new_cache(), every=True)
+    similarity = torch.nn.functional.cosine_similarity(first, second, dim=1)
+    assert similarity.min() > 0.99
+    assert torch.nn.functional.cosine_similarity(few, second[:3], dim=1).min() > 0.99
+    assert json.loads((folder / "config.json").read_text())["model_type"] == "llama"
