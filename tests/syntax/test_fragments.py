@@ -1,7 +1,309 @@
-from codekin.syntax import fragments
+"""What is cut out of a text, by a table of sources and the fragments expected of them."""
+
+import pytest
+
+from codekin.records import Fragment
+from codekin.syntax import fragment_at, fragments, language_of, parts_of
 
 
-def test_a_module_gives_its_functions() -> None:
-    """A module without named functions would leave nothing to search."""
-    found, problems = fragments("a.ex", "defmodule A.B do\n  def f(x, y) do\n    g(x)\n    y\n  end\nend\n")
-    assert ([("A.B", 1, 6), ("A.B.f/2", 2, 5)], []) == ([(f.name, f.start_line, f.end_line) for f in found], problems)
+def check(path: str, source: str, expected: str) -> None:
+    """Each expected line: kind, name, first and last line."""
+    found, _ = fragments(path, source)
+    assert [line.strip() for line in expected.strip().splitlines()] == [
+        f"{one.kind} {one.name} {one.start_line}-{one.end_line}" for one in found
+    ]
+
+
+def one(path: str, source: str, name: str) -> Fragment:
+    return next(fragment for fragment in fragments(path, source)[0] if fragment.name == name)
+
+
+SERVER = '''defmodule MyApp.Server do
+  @moduledoc "Keeps counts."
+  use GenServer
+
+  @timeout 5_000
+
+  @doc """
+  Starts it.
+
+  Under a name.
+  """
+  @spec start_link(keyword) :: GenServer.on_start()
+  def start_link(opts \\\\ []) do
+    {name, opts} = Keyword.pop(opts, :name)
+    GenServer.start_link(__MODULE__, opts, name: name)
+  end
+
+  @impl true
+  def init(opts), do: {:ok, opts}
+
+  # Counts up.
+  def handle_call(:up, _from, state) do
+    next = state + 1
+    {:reply, next, next}
+  end
+
+  @tag :odd
+  def handle_call({:add, n}, _from, state) when n > 0 do
+    {:reply, state + n, state + n}
+  end
+
+  defp other(x) do
+    y = handle_call(x, 1, 2)
+    y + 1
+  end
+
+  def handle_call(_, _from, state), do: {:reply, :error, state}
+end
+'''
+
+
+def test_clauses_of_one_name_and_arity_are_one_fragment() -> None:
+    """Clauses apart would be found apart, without their docs and specs."""
+    check(
+        "lib/server.ex",
+        SERVER,
+        """
+        module MyApp.Server 1-38
+        function MyApp.Server.start_link/1 7-16
+        function MyApp.Server.handle_call/3 21-37
+        function MyApp.Server.other/1 32-35
+        """,
+    )
+
+
+def test_a_fragment_holds_its_clauses_only() -> None:
+    """Another function between two clauses would be embedded with them."""
+    text = one("a.ex", SERVER, "MyApp.Server.handle_call/3").text
+    assert "Counts up" in text
+    assert "{:reply, :error, state}" in text
+    assert "defp other" not in text
+
+
+def test_an_outline_has_heads_attributes_and_trivial_functions() -> None:
+    """A module's fragment would repeat all bodies, or lose what was folded into it."""
+    assert one("a.ex", SERVER, "MyApp.Server").text == "\n".join(
+        [
+            "defmodule MyApp.Server do",
+            '  @moduledoc "Keeps counts."',
+            "  use GenServer",
+            "  @timeout 5_000",
+            "  def start_link(opts \\\\ [])",
+            "  @impl true",
+            "  def init(opts), do: {:ok, opts}",
+            "  def handle_call(:up, _from, state)",
+            "  defp other(x)",
+            "end",
+        ]
+    )
+
+
+def test_docs_are_cleaned_and_stay_in_the_text() -> None:
+    """A search by words would miss the documentation or match its quotes."""
+    fragment = one("a.ex", SERVER, "MyApp.Server.start_link/1")
+    assert fragment.doc == "Starts it.\nUnder a name."
+    assert fragment.text.startswith('@doc """\nStarts it.')
+    assert one("a.ex", SERVER, "MyApp.Server").doc == "Keeps counts."
+
+
+def test_the_shape_of_a_callback_is_read() -> None:
+    """Similar code could not be explained by what it uses, calls and implements."""
+    shape = one("a.ex", SERVER, "MyApp.Server.handle_call/3").shape
+    assert shape.uses == ("GenServer",)
+    assert shape.callbacks == ("handle_call/3",)
+    shape = one("a.ex", SERVER, "MyApp.Server.start_link/1").shape
+    assert shape.calls == ("Keyword.pop", "GenServer.start_link")
+    assert one("a.ex", SERVER, "MyApp.Server").shape.callbacks == ("init/1", "handle_call/3")
+
+
+CONTROL = [
+    ("a.ex", "def f(x) do\n  case x do\n    1 -> if x, do: g(x)\n    _ -> x |> h() |> f()\n  end\nend\n", "f/1"),
+    ("a.cc", "int f(int x) {\n  switch (x) { case 1: if (x) g(x); }\n  x = h(x);\n  return f(x);\n}\n", "f"),
+    ("a.py", "def f(x):\n    match x:\n        case 1:\n            if x: g(x)\n    return f(h(x))\n", "f"),
+]
+
+
+@pytest.mark.parametrize(("path", "source", "name"), CONTROL)
+def test_calls_and_control_are_read_in_every_language(path: str, source: str, name: str) -> None:
+    """Code of the same shape in two languages would look unlike."""
+    shape = one(path, source, name).shape
+    assert {"g", "h", "f"} == set(shape.calls)
+    assert {"if", "recursion"} < set(shape.control)
+    assert {"case", "switch"} & set(shape.control)
+
+
+ELIXIR = [
+    (
+        'defprotocol Size do\n  @doc "The number of elements, in constant time if it can."\n  def size(data)\nend\n\n'
+        "defimpl Size, for: MyApp.Foo do\n  def size(foo) do\n    a = foo.a\n    b = foo.b\n    a + b\n  end\nend\n",
+        """
+        protocol Size 1-4
+        function Size.size/1 2-3
+        implementation Size.MyApp.Foo 6-12
+        function Size.MyApp.Foo.size/1 7-11
+        """,
+    ),
+    (
+        "defmodule A do\n  defmodule B do\n    defmacro m(x) do\n      quote do\n        unquote(x) + 1\n      end\n    end\n"
+        "  end\n  defguard ok(a, b) when is_map(a) and is_list(b) and\n    length(b) > 1 and\n    map_size(a) > 2\nend\n",
+        "module A 1-12\nmodule A.B 2-8\nmacro A.B.m/1 3-7\nguard A.ok/2 9-11",
+    ),
+    (
+        'defmodule ATest do\n  use ExUnit.Case\n\n  describe "f/1" do\n    test "adds" do\n      assert A.f(1) == 2\n'
+        '    end\n  end\n\n  test "else", %{x: x} do\n    assert x\n  end\nend\n',
+        "module ATest 1-13\ndescribe ATest.describe f/1 4-8\ntest ATest.test f/1 adds 5-7\ntest ATest.test else 10-12",
+    ),
+    (
+        "defmodule M do\n  for {n, v} <- [a: 1] do\n    def unquote(n)(x) do\n      y = x + unquote(v)\n      y * 2\n    end\n"
+        "  end\n\n  def a <~> b do\n    c = a\n    c + b\n  end\nend\n",
+        "module M 1-13\nfunction M.unquote(n)/1 3-6\nfunction M.<~>/2 9-12",
+    ),
+    (
+        "defmodule P do\n  def f(a, b \\\\ 1)\n\n  def f(a, b) when a > b do\n    c = a\n    c\n  end\n\n"
+        "  # Otherwise.\n  def f(a, b) do\n    b\n    a\n  end\nend\n",
+        "module P 1-14\nfunction P.f/2 2-13",
+    ),
+    ("import Config\n\nconfig :app, key: 1\n", "file a.exs 1-3"),
+    ('defmodule A do\n  use Ecto.Schema\n  schema "a" do\n    field :x\n  end\nend', "module A 1-6"),
+    ("# nothing but words\n", ""),
+]
+
+
+@pytest.mark.parametrize(("source", "expected"), ELIXIR)
+def test_elixir(source: str, expected: str) -> None:
+    """A form of Elixir would have no fragment or a wrong name."""
+    check("a.exs", source, expected)
+
+
+CPP = [
+    (
+        "namespace a::b {\n// Holds one.\ntemplate <class T>\nclass Box : public Base<T> {\n public:\n  explicit Box(T x) : x_(x) {\n"
+        "    check(x);\n    log(x);\n  }\n  ~Box() override {\n    free(x_);\n    done();\n  }\n  T get() const { return x_; }\n"
+        "  bool operator==(const Box& o) const {\n    if (this == &o) return true;\n    return x_ == o.x_;\n  }\n"
+        "  operator bool() const {\n    if (x_) return true;\n    return false;\n  }\n private:\n  T x_;\n};\n}\n",
+        """
+        class a::b::Box 2-25
+        constructor a::b::Box::Box 6-9
+        destructor a::b::Box::~Box 10-13
+        operator a::b::Box::operator== 15-18
+        operator a::b::Box::operator bool 19-22
+        """,
+    ),
+    (
+        "namespace {\nint* C::D<int>::f(int a,\n        int b) {\n  g(a);\n  h(b);\n  return 0;\n}\n}\nstd::string C::g() const {\n  a();\n"
+        "  b();\n  return c();\n}\n",
+        "method C::D::f 2-7\nmethod C::g 9-13",
+    ),
+    (
+        "ABSL_ATTRIBUTE_NOINLINE void f(int x) {\n  a(x);\n  b(x);\n}\n\nFOO_EXPORT\nint g(int x) ABSL_LOCKS_EXCLUDED(m) {\n"
+        '  a(x);\n  return b(x);\n}\nextern "C" {\nint h(void) {\n  a(1);\n  return b(2);\n}\n}\n',
+        "function f 1-4\nfunction g 7-10\nfunction h 12-15",
+    ),
+    (
+        "TEST_F(Suite, Name) {\n  EXPECT_EQ(1, f());\n}\n\nauto twice = [](int x) {\n  int y = x;\n  log(y);\n  log(x);\n  return y + x;\n};\n",
+        "test TEST_F(Suite, Name) 1-3\nlambda twice 5-10",
+    ),
+    (
+        "#if A\nvoid f(int x) {\n#else\nvoid f(long x) {\n#endif\n  a(x);\n  b(x);\n}\n\nvoid g() {\n  a(1);\n  b(2);\n}\n",
+        "function f 2-8\nfunction g 10-13",
+    ),
+]
+
+
+@pytest.mark.parametrize(("source", "expected"), CPP)
+def test_cpp(source: str, expected: str) -> None:
+    """A form of C++ would have no fragment or a wrong name."""
+    check("a.cc", source, expected)
+
+
+OTHERS = [
+    (
+        "a.c",
+        "/* Adds. */\nstatic int add(int a, int b) {\n  int c = a + b;\n  log(c);\n  return c;\n}\n\n"
+        "typedef struct {\n  int x;\n  int y;\n} point;\n\nstruct node { struct node *next;\n  int v; };\n",
+        "function add 1-6\nstruct point 8-11\nstruct node 13-14",
+    ),
+    (
+        "a.py",
+        "class A(B):\n    '''Says.'''\n    x = 1\n\n    @property\n    def f(self):\n        '''Tells.'''\n        y = g(self.x)\n"
+        "        return y\n\n\ndef h():\n    def inner(x):\n        z = g(x)\n        return z\n    return inner\n",
+        "class A 1-9\nmethod A.f 5-9\nfunction h 12-16\nfunction h.inner 13-15",
+    ),
+]
+
+
+@pytest.mark.parametrize(("path", "source", "expected"), OTHERS)
+def test_a_language_is_a_row_and_a_query(path: str, source: str, expected: str) -> None:
+    """A language with nothing but its row and query file would not work."""
+    check(path, source, expected)
+
+
+BROKEN = ["if x do", "foo(x", "[1, 2", '"abc', "fn a ->", "x =", "%{a: ", "}", "def ", "~s(", '@doc """', "foo(x, )"]
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_a_broken_function_hides_no_other(broken: str) -> None:
+    """While a function is being written, the rest of its file would be lost."""
+    body = "  def {0}(x) do\n    {1}\n    bar(x)\n    x\n  end\n"
+    source = "defmodule A do\n" + "\n".join([body.format(*pair) for pair in [("a", "y"), ("b", broken), ("c", "y")]])
+    names = [fragment.name for fragment in fragments("a.ex", source + "end\n")[0]]
+    assert names == ["A", "A.a/1", "A.b/1", "A.c/1"]
+
+
+@pytest.mark.parametrize("broken", ["if (x) {", "foo(x", "[1, 2", '"abc', "}", "x + ", "auto a = [&](int a) {", "x ="])
+def test_a_broken_method_hides_no_other(broken: str) -> None:
+    """The same in C++."""
+    body = "int {0}(int x) {{\n  {1}\n  bar(x);\n  return x;\n}}\n"
+    source = "namespace n {\n" + "\n".join([body.format(*pair) for pair in [("a", ";"), ("b", broken), ("c", ";")]])
+    names = [fragment.name for fragment in fragments("a.cc", source + "}\n")[0]]
+    assert names == ["n::a", "n::b", "n::c"]
+
+
+def test_a_long_function_is_split_at_statements() -> None:
+    """A part would begin inside a statement, or lines be lost or shown without their head."""
+    block = "    case g(x) do\n      1 ->\n        h(x)\n      _ ->\n        i(x)\n    end\n"
+    source = "defmodule A do\n  def long(x) do\n" + block * 20 + "  end\nend\n"
+    found = [fragment for fragment in fragments("a.ex", source)[0] if fragment.name == "A.long/1"]
+    assert [fragment.part for fragment in found] == [1, 2, 3]
+    assert found == parts_of(found, found[1])
+    covered = [line for fragment in found for line in range(fragment.start_line, fragment.end_line + 1)]
+    assert covered == list(range(2, 124))
+    assert all(fragment.text.startswith("def long(x)") for fragment in found)
+    assert all(fragment.text.splitlines()[1] == "  case g(x) do" for fragment in found)
+
+
+def test_the_innermost_fragment_is_found_by_its_line() -> None:
+    """A cursor in a function would be answered with its module."""
+    found, _ = fragments("a.ex", SERVER)
+    names = {line: fragment.name for line in range(1, 39) if (fragment := fragment_at(found, line))}
+    assert names[1] == names[5] == names[19] == "MyApp.Server"
+    assert names[8] == names[14] == "MyApp.Server.start_link/1"
+    assert names[33] == "MyApp.Server.other/1"
+    assert names[37] == "MyApp.Server.handle_call/3"
+    assert fragment_at(found, 99) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "language"),
+    [
+        ("a.ex", "", "elixir"),
+        ("mix.EXS", "", "elixir"),
+        ("a.hpp", "", "cpp"),
+        ("a.h", "struct a { int b; };\nint f(struct a *x);\n", "c"),
+        ("a.h", "#ifdef __cplusplus\nnamespace n {\n#endif\nint f(void);\n", "c"),
+        ("a.h", "// class of things\nint f(void);\n", "c"),
+        ("a.h", "namespace n { int f(); }\n", "cpp"),
+        ("a.h", "class A;\n", "cpp"),
+        ("a.erl", "-module(a).\n", None),
+    ],
+)
+def test_the_language_of_a_file(path: str, text: str, language: str | None) -> None:
+    """A header would be read by the wrong grammar."""
+    assert language == language_of(path, text)
+
+
+def test_an_unknown_language_has_no_fragments_and_says_so() -> None:
+    """A file of another language would raise."""
+    found, problems = fragments("a.erl", "-module(a).\n")
+    assert ([], 1) == (found, len(problems))

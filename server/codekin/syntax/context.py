@@ -134,7 +134,7 @@ def _opened_by_words(row: Language, found: Sequence[Token]) -> list[_Opened]:
             starts.pop()
             if word in row.statement_ends:
                 starts[-1] = at + 1
-        elif word in row.statement_ends or token.kind in row.statement_ends or word == ":" and last in _LABELS:
+        elif word in row.statement_ends or token.kind in row.statement_ends or (word == ":" and last in _LABELS):
             starts[-1] = at + 1
         last = word
     return opened
@@ -197,7 +197,8 @@ def _scope(row: Language, opened: Sequence[_Opened]) -> tuple[tuple[str, ...], i
     at = len(inside.encode("utf-8", "replace"))
     around = [definition for definition in read(row, tree).below() if definition.start < at <= definition.end]
     ends = list(accumulate(len(block.text.encode("utf-8", "replace")) for block in opened))
-    innermost = next((one for one in reversed(around) if one.kind not in row.containers), around[-1] if around else None)
+    functions = [definition for definition in around if definition.kind not in row.containers]
+    innermost = next(reversed(functions or around), None)
     first = opened[bisect_right(ends, innermost.start)].start if innermost else 0
     names = tuple(definition.name for definition in around if definition.name)
     return names, first, innermost_kind(tree, at)

@@ -265,23 +265,22 @@ def _lines(file: _File, definition: Definition, kept: Sequence[Interval]) -> lis
     """The kept text line by line, without the indentation of its first line; outlines without empty lines."""
     found: list[Line] = []
     for start, end in kept:
-        number = file.lines.number(start)
-        while start < end:
-            stop = min(end, file.lines.end_of(number))
-            text = file.tree.source[start:stop].decode("utf-8", "replace")
+        if start >= end:
+            continue
+        for number in range(file.lines.number(start), file.lines.number(end - 1) + 1):
+            first, last = max(start, file.lines.start_of(number)), min(end, file.lines.end_of(number))
+            text = file.tree.source[first:last].decode("utf-8", "replace")
             if found and found[-1].number == number:
                 found[-1] = Line(number, found[-1].text + text)
             else:
-                found.append(Line(number, text))
-            number += 1
-            start = file.lines.start_of(number)
-    indentation = _indentation(file, definition)
+                found.append(Line(number, _indentation(file, first) + text))
+    indentation = _indentation(file, definition.head)
     trimmed = [Line(line.number, line.text.rstrip().removeprefix(indentation)) for line in found]
     is_outline = _is_container(file, definition)
     return [line for line in trimmed if line.text or not is_outline]
 
 
-def _indentation(file: _File, definition: Definition) -> str:
-    start = file.lines.start_of(file.lines.number(definition.head))
-    before = file.tree.source[start : definition.head].decode("utf-8", "replace")
-    return before if not before.strip() else ""
+def _indentation(file: _File, offset: int) -> str:
+    """The white space between the beginning of a line and an offset on it, if there is nothing else."""
+    before = file.tree.source[file.lines.start_of(file.lines.number(offset)) : offset]
+    return before.decode("utf-8", "replace") if not before.strip() else ""

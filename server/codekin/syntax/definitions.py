@@ -3,10 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-KINDS = frozenset(
-    "module protocol implementation function macro guard delegate test describe namespace class struct method "
-    "constructor destructor operator lambda file".split()
-)
+_KINDS = """module protocol implementation function macro guard delegate test describe namespace class struct method
+constructor destructor operator lambda file"""
+KINDS = frozenset(_KINDS.split())
 
 Interval = tuple[int, int]
 

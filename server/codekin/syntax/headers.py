@@ -3,7 +3,9 @@
 import re
 
 _COMMENT_OR_STRING = re.compile(r"//[^\n]*|/\*.*?(?:\*/|\Z)|\"(?:\\.|[^\"\\\n])*\"", re.DOTALL)
-_CPLUSPLUS_GUARD = re.compile(r"^[ \t]*#[ \t]*if(?:def|\b[^\n]*)[^\n]*__cplusplus.*?^[ \t]*#[ \t]*(?:endif|else)", re.M | re.S)
+_CPLUSPLUS_GUARD = re.compile(
+    r"^[ \t]*#[ \t]*if[^\n]{0,200}__cplusplus.{0,4000}?^[ \t]*#[ \t]*(?:endif|else)", re.MULTILINE | re.DOTALL
+)
 _CPLUSPLUS_ONLY = re.compile(
     r"\b(?:class\s+\w|namespace\b|template\s*<|typename\b|constexpr\b|using\s+\w|public\s*:|private\s*:|protected\s*:"
     r"|virtual\b|operator\s*\W|nullptr\b|static_cast\s*<|noexcept\b|explicit\b|friend\b|std::|override\b)"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from codekin.syntax import lexemes
 from codekin.syntax.behaviours import ELIXIR_CALLBACKS
-from codekin.syntax.macros import blank_branches, blank_macros
 
 if TYPE_CHECKING:
     import tree_sitter
@@ -26,10 +25,12 @@ class Language:
     """One row: everything about a language that is not in its query file.
 
     `grammar` is a package with a `language()` function; `separator` joins the names of `scopes`, the
-    kinds that lend their name to what is inside. `forms` are calls that define, by their word. The fragment of a kind in `containers` is an outline.
+    kinds that lend their name to what is inside. `forms` are calls that define, by their word.
+    The fragment of a kind in `containers` is an outline.
     Definitions of the `clause_kinds` with one name and arity are one. `control_words` are calls that
     steer; `callbacks` are known by the behaviour's name. `idle_lines` begin lines that say nothing of
-    their own. `preprocessors` help a text that does not parse, tried in order.
+    their own. `repairs` (by name, see `parsing`) help a text that
+    does not parse, tried in order.
     """
 
     name: str
@@ -52,14 +53,17 @@ class Language:
     block_openers: frozenset[str] = frozenset()
     statement_ends: frozenset[str] = frozenset({"newline", ";"})
     closes_by_indentation: bool = False
-    preprocessors: tuple[Callable[[bytes], bytes], ...] = ()
+    repairs: tuple[str, ...] = ()
 
 
-_ELIXIR_WORDS = """after and catch cond case def defdelegate defexception defguard defguardp defimpl defmacro defmacrop
+_ELIXIR_WORDS = """
+after and catch cond case def defdelegate defexception defguard defguardp defimpl defmacro defmacrop
 defmodule defoverridable defp defprotocol defstruct do else end false fn for if import in nil not or quote raise receive
 alias require rescue super throw true try unless unquote unquote_splicing use when with"""
+_ELIXIR_CONTROL = "if unless case cond with for receive try raise throw quote"
 _C_WORDS = """auto bool break case char const continue default do double else enum extern false float for goto if inline
-int long NULL register return short signed sizeof static struct switch true typedef union unsigned void volatile while"""
+int long NULL register return short signed sizeof static struct switch true typedef union unsigned void volatile
+while"""
 _CPP_WORDS = """alignas alignof and bitand bitor catch class co_await co_return co_yield compl concept const_cast
 consteval constexpr constinit decltype delete dynamic_cast explicit export final friend mutable namespace new noexcept
 not nullptr operator or override private protected public reinterpret_cast requires static_assert static_cast template
@@ -100,8 +104,9 @@ _ROWS = (
         scopes=frozenset({"module", "protocol", "implementation"}),
         forms=_ELIXIR_FORMS,
         clause_kinds=frozenset({"function", "macro", "guard", "delegate"}),
-        control_words=frozenset("if unless case cond with for receive try raise throw quote".split()),
+        control_words=frozenset(_ELIXIR_CONTROL.split()),
         callbacks=ELIXIR_CALLBACKS,
+        repairs=("elixir_bodies",),
         blocks={"do": "end", "fn": "end", "<<": ">>", **_BRACKETS},
         block_openers=frozenset({"do", "->", "else", "after", "rescue", "catch"}),
     ),
@@ -118,7 +123,7 @@ _ROWS = (
         scopes=frozenset({"namespace", "class", "struct", "function", "method", "constructor"}),
         idle_lines=("#", "public:", "private:", "protected:"),
         needs_body=True,
-        preprocessors=(blank_macros, blank_branches),
+        repairs=("macros", "branches", "c_bodies"),
         blocks=_BRACKETS,
         block_openers=frozenset({"{"}),
         statement_ends=frozenset({";", "}", "directive"}),
@@ -136,7 +141,7 @@ _ROWS = (
         scopes=frozenset({"struct"}),
         idle_lines=("#",),
         needs_body=True,
-        preprocessors=(blank_macros, blank_branches),
+        repairs=("macros", "branches", "c_bodies"),
         blocks=_BRACKETS,
         block_openers=frozenset({"{"}),
         statement_ends=frozenset({";", "}", "directive"}),

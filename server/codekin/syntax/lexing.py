@@ -16,7 +16,7 @@ class Token(NamedTuple):
     """A piece of text; `start` and `end` count characters.
 
     `kind` is one of: space, newline, comment, string, number, atom, attribute, directive,
-    keyword, name, operator. A run of blanks is one token, a line break is one (`\\r\\n` too).
+    keyword, name, operator. A run of blanks is one token, a line break of any kind is one.
     """
 
     kind: str

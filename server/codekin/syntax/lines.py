@@ -1,4 +1,4 @@
-"""Line numbers of byte offsets; lines end where the language server protocol says: \\n, \\r\\n or \\r."""
+"""Line numbers of byte offsets; lines end where the language server protocol says: at LF, CRLF or CR."""
 
 import re
 from bisect import bisect_right

@@ -34,7 +34,8 @@ def elixir_name(definition: Definition, node: tree_sitter.Node, source: bytes) -
     if kind == "describe":
         return kind, f"describe {_unquoted(text)}"
     if kind == "test":
-        around = definition.parent.name.removeprefix("describe ") if _in_describe(definition) else ""
+        parent = definition.parent
+        around = parent.name.removeprefix("describe ") if parent and parent.kind == "describe" else ""
         return kind, " ".join(f"test {around} {_unquoted(text)}".split())
     if kind in {"module", "protocol"}:
         return kind, text.removeprefix("__MODULE__.").removeprefix("Elixir.")
@@ -65,10 +66,6 @@ def _implemented_for(definition: Definition, node: tree_sitter.Node, source: byt
     if match is None or match[1] == "__MODULE__":
         return next((around.name for around in definition.ancestors() if around.kind == "module"), "Any")
     return " ".join(match[1].strip("[]").split()) if "," not in match[1] else "{" + match[1].strip("[] ") + "}"
-
-
-def _in_describe(definition: Definition) -> bool:
-    return definition.parent is not None and definition.parent.kind == "describe"
 
 
 def c_name(definition: Definition, node: tree_sitter.Node, source: bytes) -> KindAndName:

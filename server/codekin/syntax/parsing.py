@@ -10,13 +10,22 @@ from time import monotonic
 import tree_sitter
 
 from codekin.syntax.languages import LANGUAGES, grammar_of, query_of
+from codekin.syntax.macros import blank_branches, blank_macros
+from codekin.syntax.repairing import blank_broken_c, blank_broken_elixir
 
 DEEPEST = 500
 _SECONDS_PER_MEGABYTE = 10.0
 _LEAST_SECONDS = 5.0
 _CHUNK = 1 << 16
 _WORD = 64
-_WORTH_ANOTHER = 30
+_WORTH_ANOTHER = 100
+
+_REPAIRS = {
+    "macros": blank_macros,
+    "branches": blank_branches,
+    "c_bodies": blank_broken_c,
+    "elixir_bodies": blank_broken_elixir,
+}
 
 Capture = tuple[int, int, str, tree_sitter.Node]
 
@@ -37,20 +46,20 @@ class Tree:
 def parse(language: str, text: str) -> Tree:
     """The syntax tree of a text; raises Timeout.
 
-    Where the text does not parse, what a preprocessor would take away is blanked out, if that helps.
+    Where the text does not parse, what breaks it is blanked out, if that helps.
     """
     source = text.encode("utf-8", "replace")
-    deadline = monotonic() + max(_LEAST_SECONDS, _SECONDS_PER_MEGABYTE * len(source) / 1e6)
+    deadline = _deadline(source)
     root = _parse(language, source, deadline)
-    damage = _damage(language, root)
-    for blank in LANGUAGES[language].preprocessors:
+    damage, repaired = _damage(language, root), source
+    for repair in LANGUAGES[language].repairs:
         if damage < _WORTH_ANOTHER:
             break
-        blanked = blank(source)
-        other = _parse(language, blanked, deadline) if blanked != source else root
+        blanked = _REPAIRS[repair](repaired)
+        other = _parse(language, blanked, deadline) if blanked != repaired else root
         other_damage = _damage(language, other)
         if other_damage < damage / 2:
-            root, damage = other, other_damage
+            root, damage, repaired = other, other_damage, blanked
     return Tree(source, root, damage)
 
 
@@ -73,14 +82,14 @@ def captures(language: str, tree: Tree) -> list[Capture]:
 
 
 def error_count(language: str, text: str) -> int:
-    """How many places of a text do not parse; 0 for a language without a row."""
+    """How many places of a text, as it stands, do not parse; 0 for a language without a row."""
     if language not in LANGUAGES:
         return 0
+    source = text.encode("utf-8", "replace")
     try:
-        root = parse(language, text).root
+        return len(_errors(language, _parse(language, source, _deadline(source))))
     except Timeout:
         return 1
-    return len(_errors(language, root))
 
 
 def parses(language: str, text: str) -> bool:
@@ -95,8 +104,8 @@ def innermost_kind(tree: Tree, offset: int) -> str:
 
 
 def _damage(language: str, root: tree_sitter.Node) -> int:
-    """Bytes inside what did not parse, and a little for each place."""
-    return sum(node.end_byte - node.start_byte + 10 for node in _errors(language, root))
+    """Bytes inside what did not parse, and a hundred for each place."""
+    return sum(node.end_byte - node.start_byte + 100 for node in _errors(language, root))
 
 
 def _errors(language: str, root: tree_sitter.Node) -> list[tree_sitter.Node]:
@@ -105,6 +114,10 @@ def _errors(language: str, root: tree_sitter.Node) -> list[tree_sitter.Node]:
     cursor = tree_sitter.QueryCursor(_error_query(language))
     cursor.set_max_start_depth(DEEPEST)
     return cursor.captures(root).get("error", [])
+
+
+def _deadline(source: bytes) -> float:
+    return monotonic() + max(_LEAST_SECONDS, _SECONDS_PER_MEGABYTE * len(source) / 1e6)
 
 
 @cache

@@ -5,8 +5,8 @@ node means is asked of `naming`. Which definitions become fragments is not decid
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import tree_sitter
 
@@ -14,6 +14,9 @@ from codekin.syntax.definitions import KINDS, Definition, Interval, Lead
 from codekin.syntax.languages import Language
 from codekin.syntax.naming import NAMERS, plain_name
 from codekin.syntax.parsing import Tree, captures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _TEMPLATE_ARGUMENTS = re.compile(r"<[^<>]*>")
 

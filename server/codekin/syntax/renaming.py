@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from codekin.syntax.lexing import Token, is_code, tokens
 
 _MEMBER_SIGNS = frozenset({".", "->", "::", "@", "?."})
-_TYPE_WORDS = frozenset(
-    "auto bool char const double float int long short signed unsigned void typename wchar_t static constexpr".split()
-)
-_NO_TYPE_WORDS = frozenset("return throw else new delete goto case co_return co_yield co_await operator and or".split())
+_TYPES = "auto bool char const double float int long short signed unsigned void typename wchar_t static constexpr"
+_NO_TYPES = "return throw else new delete goto case co_return co_yield co_await operator and or"
+_TYPE_WORDS = frozenset(_TYPES.split())
+_NO_TYPE_WORDS = frozenset(_NO_TYPES.split())
 _PYTHON_ENDS = frozenset({"=", ",", ")", ":"})
 
 
@@ -54,7 +54,9 @@ def _is_variable(language: str, before: Token | None, token: Token, after: Token
     if after is None:
         return True
     if language == "elixir":
-        return not (after.text == "(" and after.start == token.end) and (before is None or before.text not in {"&", "%"})
+        return not (after.text == "(" and after.start == token.end) and (
+            before is None or before.text not in {"&", "%"}
+        )
     if language == "python":
         opened = before is not None and before.text in {"(", ","}
         return not (depth and opened and after.text == "=")
@@ -113,7 +115,7 @@ def _bound_in_c(code: Sequence[Token]) -> list[str]:
     for at, token in enumerate(code[1:-1], start=1):
         if token.kind != "name" or code[at + 1].text not in {"=", ";", ",", ")", "{", "[", ":", "("}:
             continue
-        if code[at + 1].text == "(" and (at < 2 or code[at - 1].text not in {"auto"}):
+        if code[at + 1].text == "(" and (at < 2 or code[at - 1].text != "auto"):
             continue
         if _ends_type(code, at - 1):
             bound.append(token.text)
