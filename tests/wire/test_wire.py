@@ -73,10 +73,10 @@ async def test_a_server_that_stays_silent_is_given_up():
         writer.close()
 
     path = Path(tempfile.mkdtemp(prefix="ck")) / "s"
-    async with await asyncio.start_unix_server(silent, str(path)):
-        async with AsyncJsonClient(endpoint(path, timeout=0.2)) as client:
-            with pytest.raises(WireError) as caught:
-                await client.get("/x")
+    server = await asyncio.start_unix_server(silent, str(path))
+    async with server, AsyncJsonClient(endpoint(path, timeout=0.2)) as client:
+        with pytest.raises(WireError) as caught:
+            await client.get("/x")
     assert caught.value.kind == "timeout"
 
 

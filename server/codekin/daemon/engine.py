@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin.errors import CodekinError, ModelError
-from codekin.seams import Embedder, TextKind, Vectors
 from codekin.settings import Settings
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the seams bring numpy, which the first handshake does not need
     from codekin.models.service import EmbeddingService
+    from codekin.seams import Embedder, TextKind, Vectors
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ class Engine:
             raise ModelError(self._problem or "The embedding model is still loading; ask again in a moment.")
         return self._service
 
-    def embedder(self) -> Embedder | None:
+    def embedder(self) -> "Embedder | None":
         """What embeds a query now, None while the model is loading or where it failed."""
         self.begin()
         if self._service is None or not self._service.ready:
@@ -83,22 +83,11 @@ class Engine:
             self._imported.set()
             self._changed()
 
-    def _chosen(self) -> Embedder:
-        """The embedder of the settings, else the fallback that they name."""
-        from codekin.models import load_embedder  # noqa: PLC0415 - brings torch
+    def _chosen(self) -> "Embedder":
+        """The embedder of the settings, or the next best that can be had, which then says so."""
+        from codekin.models import choose_embedder  # noqa: PLC0415 - brings torch
 
-        names = [name if name != "auto" else "codekin_embed" for name in self._names()]
-        cache = self._data / "kernels.json"
-        try:
-            return load_embedder(names[0], kernel_cache=cache)
-        except CodekinError as error:
-            if names[0] == names[1]:
-                raise
-            log.warning("%s %s takes its place.", error, names[1])
-            return load_embedder(names[1], kernel_cache=cache)
-
-    def _names(self) -> tuple[str, str]:
-        return self._settings.models.embedder, self._settings.models.fallback
+        return choose_embedder(self._settings.models, self._data / "kernels.json")
 
 
 class QueryEmbedder:
@@ -111,7 +100,7 @@ class QueryEmbedder:
         self.space = self._embedder.space
         self.dimensions = self._embedder.dimensions
 
-    def embed(self, texts: Sequence[str], kind: TextKind = "query") -> Vectors:
+    def embed(self, texts: Sequence[str], kind: "TextKind" = "query") -> "Vectors":
         """Vectors of shape (len(texts), dimensions), before all background work."""
         embedded = self._service.submit(texts, kind, "query").result()
         return embedded.vectors if embedded.space == self.space else self._embedder.embed(texts, kind)

@@ -9,7 +9,6 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import h11
 from starlette.requests import ClientDisconnect
@@ -162,6 +161,7 @@ async def _gone(receive: Receive) -> None:
 
 async def _refuse(send: Send, status: int, sentence: str) -> None:
     content = json.dumps({"error": {"message": sentence, "type": "UsageError"}}).encode()
-    headers: list[Any] = [(b"content-type", b"application/json"), (b"connection", b"close")]
+    length = str(len(content)).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", length), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

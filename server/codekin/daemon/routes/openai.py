@@ -1,36 +1,49 @@
-"""`GET /v1/models`, `POST /v1/embeddings`: the local models for any client of OpenAI's API.
+"""`GET /v1/models`, `POST /v1/embeddings`, `POST /v1/completions`: the local models for any client of OpenAI's API.
 
-Beside that API a row of a model tells its `space` and `dimensions`, and an embedding request
-may bring `kind` (query, passage) and `priority` (query, index).
+Beside that API a row of an embedder tells its `space` and `dimensions`, an embedding request
+may bring `kind` (query, passage) and `priority` (query, index), and a completion `top_k`,
+`repetition_penalty`, `regex`, `grammar` and `chat`.
 """
 
 import asyncio
 import base64
-from typing import Any
+import json
+import threading
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from codekin.daemon import generators
+from codekin.daemon.app_errors import error_body
 from codekin.daemon.asked import Asked
-from codekin.daemon.state import daemon_of
-from codekin.errors import UsageError
+from codekin.daemon.state import Daemon, daemon_of
+from codekin.errors import ModelError, UsageError
+
+if TYPE_CHECKING:
+    from codekin.daemon.completions import Answer
+    from codekin.models.generation import Generated, Step
+    from codekin.models.generators import Ask, GenerationService
+    from codekin.seams import Embedder
 
 TEXTS_LIMIT = 2048
 
+extension = generators.extension
+
 
 async def models(request: Request) -> Response:
-    """The models that are loaded; waits while the embedder is loading."""
+    """The embedder that is loaded (waiting for it) and the generators that are on this machine."""
     daemon = daemon_of(request)
     embedder = await asyncio.to_thread(lambda: daemon.engine.service().embedder(120))
-    row = {"id": embedder.name, "object": "model", "created": 0, "owned_by": "codekin"}
-    return JSONResponse(
-        {"object": "list", "data": [{**row, "space": embedder.space, "dimensions": embedder.dimensions}]}
-    )
+    keys = await asyncio.to_thread(generators.generators_here, daemon.settings.models)
+    rows = [{**_row(embedder.name), "space": embedder.space, "dimensions": embedder.dimensions}]
+    return JSONResponse({"object": "list", "data": rows + [_row(key) for key in keys]})
 
 
 async def embeddings(request: Request) -> Response:
-    """{"model", "input", "encoding_format"?, "kind"?, "priority"?} gives OpenAI's list, and "space"."""
+    """{"model", "input", "dimensions"?, "encoding_format"?, "kind"?, "priority"?} gives OpenAI's list, and "space"."""
     daemon = daemon_of(request)
     asked = await Asked.of(request)
     texts = [asked.values["input"]] if isinstance(asked.values.get("input"), str) else list(asked.texts("input"))
@@ -39,14 +52,107 @@ async def embeddings(request: Request) -> Response:
     kind = "query" if asked.text("kind", "passage") == "query" else "passage"
     lane = "index" if asked.text("priority", "query") == "index" else "query"
     service = await asyncio.to_thread(daemon.engine.service)
+    width = _width(asked, await asyncio.to_thread(service.embedder, 120))
 
-    embedded = await asyncio.wrap_future(service.submit(texts, kind, lane))  # type: ignore[arg-type]
+    withdrawn = threading.Event()
+    try:
+        embedded = await asyncio.wrap_future(service.submit(texts, kind, lane, withdrawn))  # type: ignore[arg-type]
+    finally:
+        withdrawn.set()
+    vectors = _truncated(embedded.vectors, width)
     encode = _base64 if asked.text("encoding_format", "float") == "base64" else _numbers
-    rows = [{"object": "embedding", "index": at, "embedding": encode(row)} for at, row in enumerate(embedded.vectors)]
-    usage = {"prompt_tokens": 0, "total_tokens": 0}
-    return JSONResponse(
-        {"object": "list", "data": rows, "model": asked.text("model", ""), "space": embedded.space, "usage": usage}
-    )
+    rows = [{"object": "embedding", "index": at, "embedding": encode(row)} for at, row in enumerate(vectors)]
+    model = asked.text("model", "")
+    usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
+    return JSONResponse({"object": "list", "data": rows, "model": model, "space": embedded.space, "usage": usage})
+
+
+async def completions(request: Request) -> Response:
+    """OpenAI's completions, whole or as server-sent events; with a `suffix` the gap before it is filled."""
+    daemon = daemon_of(request)
+    asked = await Asked.of(request)
+    key = await asyncio.to_thread(generators.chosen_generator, daemon.settings.models, asked.text("model", ""))
+    service = await asyncio.to_thread(generators.generation_service, daemon)
+    from codekin.daemon.completions import Answer, read_ask  # noqa: PLC0415 - bring torch
+
+    asks, answer = read_ask(asked, key), Answer(key)
+    if asked.flag("stream"):
+        wants_usage = bool((asked.table("stream_options") or {}).get("include_usage"))
+        return StreamingResponse(_events(service, asks, answer, wants_usage), media_type="text/event-stream")
+    withdrawn = threading.Event()
+    try:
+        futures = [service.submit(ask, withdrawn) for ask in asks]
+        found = [await asyncio.wrap_future(future) for future in futures]
+    finally:
+        withdrawn.set()
+    return JSONResponse(answer.whole(found))
+
+
+async def _events(
+    service: "GenerationService", asks: "list[Ask]", answer: "Answer", wants_usage: bool
+) -> AsyncIterator[str]:
+    """Server-sent events; leaving the stream withdraws the work."""
+    withdrawn = threading.Event()
+    results = []
+    try:
+        for index, ask in enumerate(asks):
+            async for step in _steps(service, ask, withdrawn):
+                if hasattr(step, "prompt_tokens"):
+                    results.append(step)
+                elif step.text or step.finish:
+                    yield _event(answer.chunk(index, step.text, step.finish, step.choices))
+        if wants_usage:
+            yield _event(answer.total(results))
+        yield "data: [DONE]\n\n"
+    except Exception as error:  # noqa: BLE001 - the stream has begun: the error is its last event
+        yield _event(error_body(error))
+    finally:
+        withdrawn.set()
+
+
+async def _steps(
+    service: "GenerationService", ask: "Ask", withdrawn: threading.Event
+) -> AsyncIterator[Any]:
+    """The steps of a generation, brought over from its thread."""
+    loop, arrived = asyncio.get_running_loop(), asyncio.Queue[Any]()
+
+    def bring(step: "Step | Generated | None") -> None:
+        loop.call_soon_threadsafe(arrived.put_nowait, step)
+
+    future = service.submit(ask, withdrawn, bring)
+    future.add_done_callback(lambda _: bring(None))
+    while (step := await arrived.get()) is not None:
+        yield step
+    future.result()
+
+
+def _width(asked: Asked, embedder: "Embedder") -> int:
+    """The dimensions asked for, 0 for all. Raises UsageError, ModelError."""
+    name = asked.text("model", "")
+    if name not in ("", embedder.name):
+        raise ModelError(f"{name!r} is not loaded; the embedder here is {embedder.name}.")
+    width = asked.number("dimensions", 0)
+    offered = {embedder.dimensions, *getattr(embedder, "truncations", ())}
+    if width and width not in offered:
+        raise UsageError(f"`dimensions` must be one of {', '.join(map(str, sorted(offered)))} for {embedder.name}.")
+    return 0 if width == embedder.dimensions else width
+
+
+def _truncated(vectors: Any, width: int) -> Any:
+    if not width:
+        return vectors
+    import numpy as np  # noqa: PLC0415 - the routes stay light
+
+    cut = vectors[:, :width]
+    return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+
+
+def _row(key: str) -> dict[str, Any]:
+    return {"id": key, "object": "model", "created": 0, "owned_by": "codekin"}
+
+
+def _event(value: Any) -> str:
+    return f"data: {json.dumps(value)}\n\n"
 
 
 def _base64(row: Any) -> str:
@@ -57,4 +163,8 @@ def _numbers(row: Any) -> list[float]:
     return [float(number) for number in row]
 
 
-routes = [Route("/v1/models", models), Route("/v1/embeddings", embeddings, methods=["POST"])]
+routes = [
+    Route("/v1/models", models),
+    Route("/v1/embeddings", embeddings, methods=["POST"]),
+    Route("/v1/completions", completions, methods=["POST"]),
+]

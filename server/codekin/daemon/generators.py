@@ -1,0 +1,91 @@
+"""The generation service as the daemon holds it: made when first asked for, models released when idle.
+
+Knows the settings and the catalogue; nothing of HTTP or of what is generated.
+"""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from codekin.daemon.state import Daemon, Extension
+from codekin.errors import ModelError
+from codekin.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from codekin.models.generators import GenerationService
+
+KEY = "generation"
+CHECK_SECONDS = 30.0
+
+
+def generation_service(daemon: Daemon) -> "GenerationService":
+    """The daemon's service; the first call imports torch, so call it in a thread."""
+    service: GenerationService | None = daemon.extras.get(KEY)
+    if service is None:
+        service = _service(daemon.settings.models)
+        daemon.extras[KEY] = service
+    return service
+
+
+def generators_here(settings: ModelSettings) -> list[str]:
+    """Keys of the generators whose weights are on this machine; looks at the disk."""
+    from codekin.models.catalogue import catalogue  # noqa: PLC0415 - asked for seldom
+    from codekin.models.fetching import locate  # noqa: PLC0415
+
+    rows = catalogue(settings.catalogue).values()
+    return [row.key for row in rows if row.role == "generator" and locate(row, settings.dir)]
+
+
+def chosen_generator(settings: ModelSettings, name: str) -> str:
+    """The key that a setting or request names; `auto` and "" take the first that is here. Raises ModelError."""
+    here = generators_here(settings)
+    if name not in ("", "auto"):
+        from codekin.models.catalogue import catalogue  # noqa: PLC0415 - asked for seldom
+
+        if name not in catalogue(settings.catalogue):
+            raise ModelError(f"There is no model {name!r}; `codekin models list` shows those there are.")
+        return name
+    if not here:
+        raise ModelError("No generator is on this machine; `codekin models pull starcoder_1b` brings one.")
+    return here[0]
+
+
+def _service(settings: ModelSettings) -> "GenerationService":
+    from codekin.models import planner  # noqa: PLC0415 - bring torch
+    from codekin.models.catalogue import find_model  # noqa: PLC0415
+    from codekin.models.generators import GenerationService  # noqa: PLC0415
+    from codekin.models.loading import load_generator, options_of  # noqa: PLC0415
+
+    options = options_of(settings)
+    memory = options.memory or planner.free_memory()
+
+    def size(key: str) -> int:
+        return planner.need(find_model(key, settings.catalogue), "bfloat16", 4096).total
+
+    return GenerationService(lambda key: load_generator(key, options), size, memory)
+
+
+async def _open(daemon: Daemon) -> None:
+    daemon.extras["generation_reaper"] = asyncio.create_task(_reap(daemon))
+
+
+async def _reap(daemon: Daemon) -> None:
+    while True:
+        await asyncio.sleep(CHECK_SECONDS)
+        service = daemon.extras.get(KEY)
+        if service is not None:
+            await asyncio.wrap_future(service.release_idle(daemon.settings.models.idle_minutes * 60))
+
+
+async def _close(daemon: Daemon) -> None:
+    daemon.extras["generation_reaper"].cancel()
+    service = daemon.extras.pop(KEY, None)
+    if service is not None:
+        await asyncio.to_thread(service.close)
+
+
+def _status(daemon: Daemon, workspace: Any) -> dict[str, Any]:  # noqa: ARG001 - the same for all workspaces
+    service = daemon.extras.get(KEY)
+    return {"loaded": sorted(service.loaded()) if service else []}
+
+
+extension = Extension("generators", open=_open, close=_close, status=_status)

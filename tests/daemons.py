@@ -1,0 +1,72 @@
+"""A data folder with daemons of its own, for tests that start real processes."""
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+BUILD = "1.0.0+100+tests"
+PATIENCE = 60.0
+"""Seconds until what must happen counts as not happening, on a machine that is busy."""
+
+
+@contextmanager
+def private_data(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A short data folder, named in the environment; all its processes are gone afterwards."""
+    base = Path(tempfile.mkdtemp(prefix="ck"))
+    data = base / "data"
+    data.mkdir()
+    for name, value in (("DATA_DIR", data), ("RUNTIME_DIR", base / "run"), ("CONFIG_DIR", base / "config")):
+        monkeypatch.setenv(f"CODEKIN_{name}", str(value))
+    monkeypatch.setenv("CODEKIN_BUILD", BUILD)
+    try:
+        yield data
+    finally:
+        for process in processes_of(data):
+            process.kill()
+        eventually(lambda: not processes_of(data))
+        shutil.rmtree(base, ignore_errors=True)
+
+
+def processes_of(data: Path, module: str = "codekin") -> list[psutil.Process]:
+    """The living processes that were started for a data folder, zombies left out."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        alive = process.info["status"] != psutil.STATUS_ZOMBIE
+        if alive and process.pid != os.getpid() and str(data) in words and any(module in word for word in words):
+            found.append(process)
+    return found
+
+
+def daemons_of(data: Path) -> list[int]:
+    """The process ids of a data folder's daemons."""
+    return [process.pid for process in processes_of(data, "codekin.daemon")]
+
+
+def indexers_of(data: Path) -> list[int]:
+    """The process ids of a data folder's indexers."""
+    return [process.pid for process in processes_of(data, "codekin.ingest.child")]
+
+
+def eventually(holds: Callable[[], object]) -> None:
+    """Waits until a condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.05)
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, to a process that may have gone already."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
