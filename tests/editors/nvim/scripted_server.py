@@ -50,5 +50,5 @@ async def connect(_data: Path | None) -> ScriptedDaemon:
     return ScriptedDaemon()
 
 
-server._connect = connect  # noqa: SLF001
+server._connect = connect
 server.main([])

@@ -60,7 +60,7 @@ end
 
 ---@param client vim.lsp.Client
 local function check_capabilities(client)
-  local server = client.initialize_result and client.initialize_result.serverInfo or {}
+  local server = client.server_info or {}
   for _, method in ipairs({ "textDocument/inlineCompletion", "textDocument/codeLens", "workspace/symbol" }) do
     local provider = method:match("/(.*)$") .. "Provider"
     local announced = client.server_capabilities[provider] ~= nil or method == "workspace/symbol" and client.server_capabilities.workspaceSymbolProvider

@@ -1,0 +1,156 @@
+"""`:checkhealth codekin` names each cause of silence, with what to do about it; so do the commands."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from codekin import __version__
+
+SCRIPTED = [sys.executable, str(Path(__file__).parent / "scripted_server.py")]
+READY = {"state": "ready", "files": 2, "fragments": 5, "problems": [], "model": {"phase": "ready", "name": "m"}}
+
+
+def health(neovim) -> str:
+    neovim.api.command("silent checkhealth codekin")
+    return neovim.until(lambda: "Neovim" in "\n".join(neovim.lines()) and "\n".join(neovim.lines()))
+
+
+def program(folder: Path, words: str) -> Path:
+    path = folder / "codekin"
+    path.write_text(f"#!/bin/sh\n{words}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_server_missing(start_neovim, project):
+    """The commonest fault: the server is not installed, or not where Neovim looks."""
+    neovim = start_neovim()
+    neovim.enable(["no-such-codekin", "lsp"])
+    text = health(neovim)
+    assert 'ERROR the server "no-such-codekin" is not found' in text
+    assert "pipx install codekin" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("echo 'Codekin needs Python 3.11 or newer, not 3.8.' >&2; exit 2", "not 3.8."),
+        ("echo \"ModuleNotFoundError: No module named 'pygls'\" >&2; exit 1", "No module named 'pygls'"),
+    ],
+)
+def test_server_that_does_not_start(start_neovim, tmp_path, words, told):
+    """An old Python or a missing package is told in the server's own words."""
+    neovim = start_neovim()
+    neovim.enable([str(program(tmp_path, words)), "lsp"])
+    text = health(neovim)
+    assert "does not start" in text
+    assert told in text
+
+
+def test_client_not_enabled_and_nothing_open(start_neovim):
+    """The plugin is there, but nobody has switched the client on, or nothing of its types is open."""
+    neovim = start_neovim()
+    assert "the client is not enabled" in health(neovim)
+    neovim.enable(["codekin", "lsp"])
+    text = health(neovim)
+    assert f"OK server {__version__} at" in text
+    assert "no buffer is served" in text
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ({**READY, "fragments": 0, "problems": ["No file here is in a known language."]}, "the index is empty"),
+        ({**READY, "problems": ["No file here is in a known language."]}, "No file here is in a known language."),
+        ({**READY, "state": "indexing"}, "the index is indexing"),
+        ({**READY, "model": {"phase": "failed", "problem": "weights are gone"}}, "weights are gone"),
+        ({}, "nothing is known of the index yet"),
+        (READY, "2 files, 5 fragments"),
+    ],
+)
+def test_index_and_model(start_neovim, script, project, about, told):
+    """An empty index, one that is not ready, and a model that cannot be used."""
+    script.suggest(**{"/workspaces/open": about})
+    neovim = start_neovim()
+    neovim.enable(SCRIPTED)
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.attached()
+    neovim.until(lambda: script.asked("/workspaces/open"))
+    assert told in health(neovim)
+
+
+def test_an_old_server_and_a_daemon_that_cannot_start(start_neovim, script, project):
+    """What the server does not offer, and what it cannot reach."""
+    neovim = start_neovim()
+    neovim.enable(SCRIPTED)
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.attached()
+    neovim.lua("""
+        local client = vim.lsp.get_clients({ name = "codekin" })[1]
+        client.server_capabilities.inlineCompletionProvider = nil
+        client.request_sync = function()
+          local folder = { name = "x", lost = "The daemon could not start: no space left.", connected = false }
+          return { result = { folders = { folder }, message = "" } }
+        end
+    """)
+    text = health(neovim)
+    assert "does not offer textDocument/inlineCompletion" in text
+    assert f"version {__version__}: upgrade it" in text
+    assert "ERROR the daemon is gone: The daemon could not start: no space left." in text
+
+
+def test_switched_off(start_neovim):
+    """Suggestions that the user has switched off, and forgotten about."""
+    neovim = start_neovim()
+    neovim.api.command("silent Codekin toggle")
+    assert ":Codekin toggle" in health(neovim)
+    neovim.api.command("silent Codekin toggle")
+    neovim.lua("require('codekin').setup({ ghost_text = false })")
+    assert "ghost_text = false" in health(neovim)
+
+
+def test_commands_without_a_server_say_so(start_neovim, project):
+    """One sentence, no stack trace."""
+    neovim = start_neovim()
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.api.command("Codekin similar")
+    neovim.keys(":Codekin nonsense<CR>")
+    neovim.lua("require('codekin').setup({ limit = 'many', colour = 1 })")
+    neovim.lua("vim.lsp.config('codekin', { cmd = { 'no-such-codekin' } })")
+    neovim.keys(":Codekin status<CR>")
+    text = neovim.until(lambda: "started" in "\n".join(neovim.messages()) and "\n".join(neovim.messages()))
+    assert "Codekin does not run here" in text
+    assert 'there is no "nonsense"; there are doctor,' in text
+    assert "limit must be a number" in text
+    assert 'no option "colour"' in text
+    assert "no-such-codekin cannot be started" in text
+    assert "traceback" not in text
+
+
+def test_help_completion_and_statusline(start_neovim):
+    """The help has its tags, subcommands complete, and the statusline is empty without a server."""
+    neovim = start_neovim()
+    neovim.api.command("helptags ALL")
+    neovim.api.command("help :Codekin-similar")
+    assert neovim.api.current.buffer.name.endswith("codekin.txt")
+    assert neovim.lua("return vim.fn.getcompletion('Codekin s', 'cmdline')") == ["search", "similar", "status"]
+    assert neovim.lua("return vim.fn.getcompletion('Codekin similar p', 'cmdline')") == ["picker", "preview"]
+    assert neovim.lua("return require('codekin').statusline()") == ""
+
+
+def test_nothing_heavy_is_loaded_at_start_and_no_key_is_taken(start_neovim):
+    """A plugin must not slow the start of those who do not use it, nor take their keys."""
+    neovim = start_neovim()
+    assert (
+        neovim.lua("return vim.tbl_filter(function(n) return n:match('^codekin') end, vim.tbl_keys(package.loaded))")
+        == []
+    )
+    own = """
+        local found = vim.tbl_filter(function(map) return (map.desc or ""):match("Codekin") end, vim.api.nvim_get_keymap(...))
+        return vim.tbl_map(function(map) return map.lhs end, found)
+    """
+    for mode, number in (("i", 7), ("n", 2), ("x", 1)):
+        maps = neovim.lua(own, mode)
+        assert len(maps) == number
+        assert all(lhs.startswith("<Plug>(codekin-") for lhs in maps)

@@ -1,0 +1,146 @@
+"""The plugin with the real server and its daemon: kin in every view, lenses, hints, status, utf-8."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from codekin.daemon.start import listener_pid
+
+SETTINGS = {"codekin": {"similar": {"duplicate_hints": True, "duplicate_min_score": 0.05, "lens_min_score": 0.0}}}
+
+
+@pytest.fixture
+def neovim(start_neovim, project):
+    """A Neovim whose index is ready, with the cursor in the function that has a twin."""
+    neovim = start_neovim()
+    neovim.enable(["codekin", "lsp"], settings=SETTINGS)
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.attached()
+    neovim.ready()
+    neovim.api.current.window.cursor = (4, 2)
+    return neovim
+
+
+def quickfix(neovim) -> list[dict]:
+    return neovim.lua("return vim.fn.getqflist()")
+
+
+def close_extra_windows(neovim) -> None:
+    neovim.api.command("cclose")
+    neovim.api.command("only")
+
+
+def test_kin_in_the_quickfix_list_preview_and_picker(neovim, project):
+    """The same places in each view, and each leads to the code."""
+    assert neovim.lua("return vim.lsp.get_clients({name='codekin'})[1].offset_encoding") == "utf-8"
+    neovim.api.command("Codekin similar")
+    first = neovim.until(lambda: quickfix(neovim))[0]
+    assert "Shop.Http.again/3" in first["text"]
+    assert first["end_lnum"] == 11
+    assert neovim.api.current.buffer.options["filetype"] == "qf"
+    neovim.keys("<CR>")
+    neovim.until(lambda: neovim.api.current.buffer.name == str(project / "lib" / "http.ex"))
+    close_extra_windows(neovim)
+
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.api.command("4,8Codekin similar preview")
+    neovim.until(lambda: neovim.shows("with_backoff") and neovim.shows("again(fun, attempts - 1, wait * 2)"))
+    neovim.keys("<CR>")
+    neovim.until(lambda: neovim.api.current.buffer.name == str(project / "lib" / "http.ex"))
+
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.lua("""
+        vim.ui.select = function(items, options, choose)
+          offered = vim.tbl_map(options.format_item, items)
+          choose(items[1])
+        end
+    """)
+    neovim.api.current.window.cursor = (4, 2)
+    neovim.api.command("Codekin similar picker")
+    neovim.until(lambda: neovim.api.current.buffer.name == str(project / "lib" / "http.ex"))
+    assert "Shop.Http.again/3" in neovim.lua("return offered")[0]
+
+
+def test_search_duplicates_symbols_and_the_actions(neovim, project):
+    """Words find code, and the standard client's ways lead to the same places."""
+    neovim.api.command("Codekin search retry with backoff")
+    neovim.until(lambda: any("Shop.Retry" in item["text"] for item in quickfix(neovim)))
+    assert neovim.lua("return vim.fn.getqflist({title=1}).title") == "Search: retry with backoff"
+    close_extra_windows(neovim)
+    neovim.open(project / "lib" / "retry.ex")
+    symbols = "return vim.lsp.buf_request_sync(0, 'workspace/symbol', {query='retry with backoff'}, 9000)[1].result"
+    assert neovim.lua(symbols)
+    neovim.api.current.window.cursor = (4, 2)
+    neovim.lua("vim.fn.setqflist({}); vim.lsp.buf.code_action({apply=true})")
+    neovim.until(lambda: any("again" in item["text"] for item in quickfix(neovim)))
+    neovim.api.command("Codekin index")
+    neovim.until(lambda: any("3 files" in line for line in neovim.messages()))
+
+
+def test_lens_hint_and_unsaved_text(neovim, project):
+    """The lens counts and shows, the near-duplicate is a hint, and code that is not saved counts."""
+    neovim.until(lambda: neovim.shows(" similar"))
+    hint = neovim.until(lambda: neovim.lua("return vim.diagnostic.get(0)"))[0]
+    assert (hint["severity"], hint["code"], hint["source"]) == (4, "near-duplicate", "codekin")
+    lens = neovim.lua("return vim.lsp.codelens.get(0)")[0]
+    neovim.api.current.window.cursor = (lens["range"]["start"]["line"] + 1, 0)
+    neovim.lua("vim.lsp.codelens.run()")
+    neovim.until(lambda: any("again" in item["text"] for item in quickfix(neovim)))
+    close_extra_windows(neovim)
+    neovim.open(project / "lib" / "headers.ex")
+    neovim.attached()
+    text = (project / "lib" / "retry.ex").read_text().replace("with_backoff", "typed_just_now")
+    neovim.api.current.buffer[:] = ["# 🙂🙂", *text.splitlines()]
+    neovim.api.current.window.cursor = (6, 0)
+    neovim.lua("vim.fn.setqflist({})")
+    neovim.api.command("Codekin similar")
+    neovim.until(lambda: any("Shop.Http.again/3" in item["text"] for item in quickfix(neovim)))
+    assert neovim.lua("return vim.fn.getqflist({title=1}).title").endswith("typed_just_now/3")
+
+
+def test_a_killed_daemon_is_told_and_comes_back(neovim, environment):
+    """The statusline tells the truth, one message is shown, and the next question is answered."""
+    assert neovim.lua("return require('codekin').statusline()") == "Codekin"
+    neovim.lua("""
+        told = {}
+        vim.api.nvim_create_autocmd("User", { pattern = "CodekinStatus", callback = function(event)
+          table.insert(told, event.data.kind)
+        end })
+    """)
+    os.kill(listener_pid(Path(environment["CODEKIN_DATA_DIR"])), signal.SIGKILL)
+    neovim.until(lambda: "Error" in neovim.lua("return told"))
+    neovim.ready()
+    assert neovim.lua("return told").count("Error") == 1
+    assert len([line for line in neovim.messages() if line.startswith("Codekin: ")]) == 1
+    neovim.api.command("Codekin similar")
+    neovim.until(lambda: quickfix(neovim))
+
+
+def test_words_of_the_terminal_and_health(neovim):
+    """Status comes in a window below; health finds nothing wrong where nothing is."""
+    neovim.api.command("Codekin status")
+    neovim.until(lambda: neovim.lua("return vim.wo.winbar") == "codekin status")
+    assert any("fragments" in line for line in neovim.lines())
+    neovim.keys("q")
+    neovim.api.command("Codekin doctor")
+    neovim.until(lambda: neovim.api.current.buffer.options["filetype"] == "checkhealth")
+    text = neovim.until(lambda: "fragments" in "\n".join(neovim.lines()) and "\n".join(neovim.lines()))
+    assert "ERROR" not in text
+    assert "3 files" in text
+    assert "the daemon answers" in text
+
+
+def test_quitting_leaves_no_server_behind(neovim):
+    """An editor that is closed, or killed, takes its server with it."""
+    pid = neovim.lua("return vim.fn.getpid()")
+    listed = subprocess.run(["ps", "--ppid", str(pid), "-o", "pid="], capture_output=True, text=True, check=True)
+    (server,) = map(int, listed.stdout.split())
+    os.kill(pid, signal.SIGKILL)
+    for _ in range(100):
+        if subprocess.run(["kill", "-0", str(server)], capture_output=True, check=False).returncode:
+            return
+        subprocess.run(["sleep", "0.1"], check=True)
+    raise AssertionError(server)
