@@ -21,7 +21,7 @@ class ScriptedDaemon:
         return await self.post(path, query)
 
     async def post(self, path: str, body: Any = None, timeout: float | None = None) -> Any:  # noqa: ASYNC109
-        script = json.loads(SCRIPT.read_text())
+        script = json.loads(SCRIPT.read_text())  # noqa: ASYNC240
         with SCRIPT.with_suffix(".log").open("a") as log:
             log.write(json.dumps({"path": path, "body": body}) + "\n")
         if path == "/complete":

@@ -147,7 +147,8 @@ def test_nothing_heavy_is_loaded_at_start_and_no_key_is_taken(start_neovim):
         == []
     )
     own = """
-        local found = vim.tbl_filter(function(map) return (map.desc or ""):match("Codekin") end, vim.api.nvim_get_keymap(...))
+        local all = vim.api.nvim_get_keymap(...)
+        local found = vim.tbl_filter(function(map) return (map.desc or ""):match("Codekin") end, all)
         return vim.tbl_map(function(map) return map.lhs end, found)
     """
     for mode, number in (("i", 7), ("n", 2), ("x", 1)):

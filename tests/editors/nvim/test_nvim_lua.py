@@ -3,7 +3,8 @@
 import subprocess
 from pathlib import Path
 
-from conftest import PLUGIN
+HERE = Path(__file__).parent
+PLUGIN = HERE.parents[2] / "editors" / "nvim"
 
 
 def run(binary, environment, *arguments):
@@ -14,7 +15,7 @@ def run(binary, environment, *arguments):
 
 def test_pure_functions(binary, environment):
     """Columns, words and lines of any script."""
-    done = run(binary, environment, "-l", Path(__file__).parent / "text_spec.lua")
+    done = run(binary, environment, "-l", HERE / "text_spec.lua")
     assert done.returncode == 0, done.stderr
 
 
