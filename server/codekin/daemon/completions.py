@@ -62,9 +62,7 @@ class Answer:
 
     def whole(self, found: Sequence[Generated]) -> dict[str, Any]:
         """All texts, with what they cost in tokens."""
-        choices = [
-            self._choice(at, each.text, each.finish, _logprobs(each.choices)) for at, each in enumerate(found)
-        ]
+        choices = [self._choice(at, each.text, each.finish, _logprobs(each.choices)) for at, each in enumerate(found)]
         return {**self._frame, "choices": choices, "usage": usage(found)}
 
     def chunk(self, index: int, text: str, finish: str, choices: Sequence[Choice]) -> dict[str, Any]:

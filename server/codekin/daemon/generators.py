@@ -39,10 +39,9 @@ def chosen_generator(settings: ModelSettings, name: str) -> str:
     """The key that a setting or request names; `auto` and "" take the first that is here. Raises ModelError."""
     here = generators_here(settings)
     if name not in ("", "auto"):
-        from codekin.models.catalogue import catalogue  # noqa: PLC0415 - asked for seldom
+        from codekin.models.catalogue import find_model  # noqa: PLC0415 - asked for seldom
 
-        if name not in catalogue(settings.catalogue):
-            raise ModelError(f"There is no model {name!r}; `codekin models list` shows those there are.")
+        find_model(name, settings.catalogue)
         return name
     if not here:
         raise ModelError("No generator is on this machine; `codekin models pull starcoder_1b` brings one.")

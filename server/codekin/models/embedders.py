@@ -28,8 +28,8 @@ BUNDLED = Path(__file__).with_name("codekin_embed")
 
 PREPARATION_SAMPLE = '  def handleCall2(:get_HTTPState!, x_y) do\n\t# doc "é"\n  end\n' + "vector<int> aB_c; " * 400
 
-Step = tuple[list[int], Vectors]
-"""Positions in the input, and their vectors in the same order."""
+Step = tuple[list[int], Vectors, int]
+"""Positions in the input, their vectors in the same order, and how many tokens were read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class LocalEmbedder:
     `forward` takes id sequences and the kind of text and gives unit vectors (n, dimensions).
     `head` is an optional matrix (dimensions, dimensions): v becomes normalise(head @ v).
     `cut` counts the texts that were longer than the model reads since it was loaded; `note`
-    says why this embedder stands in for another.
+    says why this embedder stands in for another; `truncations` are the shorter vectors it offers.
     """
 
     name: str
@@ -59,12 +59,13 @@ class LocalEmbedder:
     head: NDArray[np.float32] | None = None
     longest: int = 512
     note: str = ""
+    truncations: tuple[int, ...] = ()
     cut: int = field(default=0, compare=False)
 
     def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for positions, found in self.steps(texts, kind):
+        for positions, found, _ in self.steps(texts, kind):
             vectors[positions] = found
         return vectors
 
@@ -74,7 +75,7 @@ class LocalEmbedder:
         self.cut += tokens.cut
         for positions in plan_batches([len(ids) for ids in tokens.ids], self.budget):
             vectors = self.forward([tokens.ids[at] for at in positions], kind)
-            yield positions, self._finished(vectors)
+            yield positions, self._finished(vectors), sum(len(tokens.ids[at]) for at in positions)
 
     def _finished(self, vectors: Tensor) -> Vectors:
         found: Vectors = vectors.float().cpu().numpy()

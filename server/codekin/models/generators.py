@@ -41,9 +41,17 @@ class GenerationService:
         self._resident: Residency[Generator] = Residency(memory)
         self._lanes = Lanes()
 
-    def submit(self, ask: Ask, cancelled: threading.Event | None = None) -> Future[Generated]:
-        """Generate soon; Cancelled is raised within a token after `cancelled` is set."""
-        future = self._lanes.submit(lambda: self._steps(ask), "query", cancelled)
+    def submit(
+        self,
+        ask: Ask,
+        cancelled: threading.Event | None = None,
+        arrived: Callable[[Step | Generated], None] | None = None,
+    ) -> Future[Generated]:
+        """Generate soon; Cancelled is raised within a token after `cancelled` is set.
+
+        `arrived` is called in the worker thread with each step that brings something.
+        """
+        future = self._lanes.submit(lambda: self._told(ask, arrived), "query", cancelled)
         return cast("Future[Generated]", future)  # the last step is the result
 
     def generate(self, ask: Ask) -> Generated:
@@ -57,20 +65,15 @@ class GenerationService:
     def stream(self, ask: Ask, cancelled: threading.Event | None = None) -> Iterator[Step | Generated]:
         """Steps as they come, the Generated last; leaving the iteration withdraws the work."""
         withdrawn = cancelled or threading.Event()
-        arrived: queue.SimpleQueue[Step | Generated | None] = queue.SimpleQueue()
-
-        def work() -> Iterator[object]:
-            for step in self._steps(ask):
-                arrived.put(step)
-                yield step
-
-        future = self._lanes.submit(work, "query", withdrawn)
-        future.add_done_callback(lambda _: arrived.put(None))
+        steps: queue.SimpleQueue[Step | Generated | None] = queue.SimpleQueue()
+        future = self.submit(ask, withdrawn, steps.put)
+        future.add_done_callback(lambda _: steps.put(None))
         try:
-            while (step := arrived.get()) is not None:
-                if step != Step():
-                    yield step
-            _raise_unless_cancelled(future)
+            while (step := steps.get()) is not None:
+                yield step
+            error = future.exception()
+            if error is not None and not isinstance(error, Cancelled):
+                raise error
         finally:
             withdrawn.set()
 
@@ -86,6 +89,12 @@ class GenerationService:
         """End the worker threads."""
         self._lanes.close()
 
+    def _told(self, ask: Ask, arrived: Callable[[Step | Generated], None] | None) -> Iterator[Step | Generated]:
+        for step in self._steps(ask):
+            if arrived is not None and step != Step():
+                arrived(step)
+            yield step
+
     def _steps(self, ask: Ask) -> Iterator[Step | Generated]:
         generator = self._resident.get(ask.model, self._size(ask.model), lambda: self._load(ask.model))
         yield Step()
@@ -94,9 +103,3 @@ class GenerationService:
         else:
             ids = generator.infill(ask.prompt, ask.suffix, generator.context - ask.sampling.max_tokens)
         yield from generator.steps(ids, ask.sampling, ask.draft)
-
-
-def _raise_unless_cancelled(future: "Future[object]") -> None:
-    error = future.exception()
-    if error is not None and not isinstance(error, Cancelled):
-        raise error

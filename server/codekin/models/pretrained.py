@@ -52,6 +52,7 @@ def load_pretrained(
         tokenize=tokenizer_of(model, vocabulary, longest),
         forward=encoder.embed,
         longest=longest,
+        truncations=model.truncations,
     )
 
 
@@ -132,7 +133,7 @@ def load_module(model: Model, folder: Path, dtype: torch.dtype) -> nn.Module:
     }
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # Since transformers 5.2 this switches Qwen2 between causal and bidirectional attention.
-    config.is_causal = model.causal
+    config.is_causal, config.use_cache = model.causal, False
     try:
         module, report = getattr(transformers, classes[model.architecture]).from_pretrained(
             folder,

@@ -18,7 +18,7 @@ from codekin.wire import JsonClient, endpoint
 
 TEXTS_PER_REQUEST = 64
 
-Step = tuple[list[int], Vectors]
+Step = tuple[list[int], Vectors, int]
 
 
 class RemoteEmbedder:
@@ -57,7 +57,7 @@ class RemoteEmbedder:
     def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for positions, found in self.steps(texts, kind):
+        for positions, found, _ in self.steps(texts, kind):
             vectors[positions] = found
         return vectors
 
@@ -65,7 +65,7 @@ class RemoteEmbedder:
         """The same, one request at a time."""
         for start in range(0, len(texts), self._texts_per_request):
             part = list(texts[start : start + self._texts_per_request])
-            yield list(range(start, start + len(part))), self._ask(part, kind)
+            yield list(range(start, start + len(part))), self._ask(part, kind), 0
 
     def close(self) -> None:
         """Close the connection."""

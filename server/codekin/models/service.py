@@ -21,10 +21,11 @@ from codekin.seams import Embedder, TextKind, Vectors
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors (n, dimensions) and the space they belong to."""
+    """Vectors (n, dimensions), the space they belong to, and the tokens read."""
 
     vectors: Vectors
     space: str
+    tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +128,12 @@ class EmbeddingService:
 def _embedding_steps(embedder: Embedder, texts: list[str], kind: TextKind) -> Iterator[Embedded]:
     """Yields after each batch; the last one yielded holds all vectors."""
     vectors = np.empty((len(texts), embedder.dimensions), dtype=np.float32)
-    done = Embedded(vectors, embedder.space)
-    if not texts:
-        yield done
-    elif isinstance(embedder, SteppingEmbedder):
-        for positions, found in embedder.steps(texts, kind):
+    tokens = 0
+    if isinstance(embedder, SteppingEmbedder):
+        for positions, found, count in embedder.steps(texts, kind):
             vectors[positions] = found
-            yield done
-    else:
+            tokens += count
+            yield Embedded(vectors, embedder.space, tokens)
+    elif texts:
         vectors[:] = embedder.embed(texts, kind)
-        yield done
+    yield Embedded(vectors, embedder.space, tokens)

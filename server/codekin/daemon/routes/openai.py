@@ -17,9 +17,8 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from codekin.daemon import generators
-from codekin.daemon.app_errors import error_body
 from codekin.daemon.asked import Asked
-from codekin.daemon.state import Daemon, daemon_of
+from codekin.daemon.state import daemon_of
 from codekin.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -105,14 +104,14 @@ async def _events(
             yield _event(answer.total(results))
         yield "data: [DONE]\n\n"
     except Exception as error:  # noqa: BLE001 - the stream has begun: the error is its last event
+        from codekin.daemon.app import error_body  # noqa: PLC0415 - the app imports this module
+
         yield _event(error_body(error))
     finally:
         withdrawn.set()
 
 
-async def _steps(
-    service: "GenerationService", ask: "Ask", withdrawn: threading.Event
-) -> AsyncIterator[Any]:
+async def _steps(service: "GenerationService", ask: "Ask", withdrawn: threading.Event) -> AsyncIterator[Any]:
     """The steps of a generation, brought over from its thread."""
     loop, arrived = asyncio.get_running_loop(), asyncio.Queue[Any]()
 

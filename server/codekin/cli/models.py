@@ -1,0 +1,265 @@
+"""`codekin models …`, `codekin generate`, `codekin similarity`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from codekin import places
+from codekin.cli import options
+from codekin.cli.output import note, print_json, print_rows, say
+from codekin.cli.waiting import progress
+from codekin.daemon.client import Client
+from codekin.errors import UsageError
+from codekin.settings import ModelSettings, load_settings
+
+group = typer.Typer(help="List, pull and choose models.", no_args_is_help=True, add_completion=False)
+
+Name = Annotated[str, typer.Argument(help="A key of `codekin models list`, or a folder's absolute path.")]
+
+
+@group.callback()
+def overview() -> None:
+    """List, pull and choose models."""
+
+
+@group.command(name="list")
+def list_models(json: options.Json = False, data_dir: options.DataDir = None) -> int:
+    """List the models there are, and which of them are on this machine."""
+    settings = _settings(data_dir)
+    from codekin.models.catalogue import catalogue  # noqa: PLC0415 - a file to read
+
+    rows = [_row(model, settings) for model in catalogue(settings.catalogue).values()]
+    if json:
+        print_json(rows)
+        return 0
+    headers = ("model", "role", "here", "download", "licence", "about")
+    cells = [
+        (row["key"], row["role"], _yes(row["here"]), row["download"], row["licence"], row["summary"]) for row in rows
+    ]
+    print_rows(headers, cells)
+    return 0
+
+
+@group.command()
+def show(name: Name, json: options.Json = False, data_dir: options.DataDir = None) -> int:
+    """Show a model: where it comes from, how it is run, what its licence forbids, what it takes."""
+    settings = _settings(data_dir)
+    from codekin.models import planner  # noqa: PLC0415 - looks at the machine
+    from codekin.models.catalogue import find_model  # noqa: PLC0415
+
+    model = find_model(name, settings.catalogue)
+    needs = {dtype: planner.need(model, dtype, 4096).total for dtype in planner.WEIGHT_BITS}
+    row = {**_row(model, settings), **_details(model), "bytes": needs}
+    if json:
+        print_json(row)
+        return 0
+    for key, value in row.items():
+        shown = (
+            ", ".join(f"{dtype} {planner.gigabytes(size)}" for dtype, size in value.items())
+            if key == "bytes"
+            else value
+        )
+        say(f"{key:<12} {_yes(shown) if isinstance(shown, bool) else shown}")
+    return 0
+
+
+@group.command()
+def pull(name: Name, data_dir: options.DataDir = None) -> int:
+    """Download a model, going on where an earlier download stopped, and verify it."""
+    settings = _settings(data_dir)
+    from codekin.models import fetching, planner  # noqa: PLC0415 - brings huggingface_hub
+    from codekin.models.catalogue import find_model  # noqa: PLC0415
+
+    model = find_model(name, settings.catalogue)
+    if model.forbids:
+        note(f"{model.key} is under {model.licence}, which forbids {model.forbids}.")
+    support = planner.hardware_supported(name, int(settings.memory_gb * (1 << 30)) or None)
+    if not support and not model.bundled:
+        note(f"{support.reason} It is pulled all the same.")
+    with progress(f"Pulling {model.key}") as report:
+        folder = fetching.pull(model, settings.dir, lambda done, whole: report(done >> 20, whole >> 20, ""))
+    say(f"{model.key} is in {folder}.")
+    return 0
+
+
+@group.command()
+def remove(name: Name, data_dir: options.DataDir = None) -> int:
+    """Delete a pulled model from this machine."""
+    settings = _settings(data_dir)
+    from codekin.models import fetching  # noqa: PLC0415 - brings huggingface_hub
+    from codekin.models.catalogue import find_model  # noqa: PLC0415
+    from codekin.models.planner import gigabytes  # noqa: PLC0415
+
+    freed = fetching.remove(find_model(name, settings.catalogue), settings.dir)
+    say(f"{name} is removed; {gigabytes(freed)} are free again.")
+    return 0
+
+
+@group.command()
+def recommend(
+    purpose: Annotated[str, typer.Argument(help="production or dev.")] = "production", json: options.Json = False
+) -> int:
+    """Name the generator for a purpose, and say whether this machine can run it."""
+    from codekin.models.catalogue import recommended  # noqa: PLC0415
+    from codekin.models.planner import hardware_supported  # noqa: PLC0415
+
+    key = recommended(purpose)
+    support = hardware_supported(key)
+    if json:
+        print_json({"purpose": purpose, "model": key, "supported": bool(support), "reason": support.reason})
+        return 0
+    say(f"{key}: {support.reason}")
+    return 0
+
+
+@group.command()
+def fits(
+    names: Annotated[list[str] | None, typer.Argument(help="Models to run together.")] = None,
+    memory: Annotated[str, typer.Option("--memory", help="For instance 16GB; what is free now otherwise.")] = "",
+    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, int8 or int4.")] = "bfloat16",
+    context: Annotated[int, typer.Option("--context", min=1, help="Tokens of the attention cache.")] = 4096,
+    json: options.Json = False,
+    data_dir: options.DataDir = None,
+) -> int:
+    """Print what models take together, and what would make them fit; status 1 where they do not."""
+    settings = _settings(data_dir)
+    from codekin.models import planner  # noqa: PLC0415 - looks at the machine
+    from codekin.models.catalogue import find_model  # noqa: PLC0415
+
+    if dtype not in planner.WEIGHT_BITS:
+        raise UsageError(f"There is no dtype {dtype!r}; there are {', '.join(planner.WEIGHT_BITS)}.")
+    models = [find_model(name, settings.catalogue) for name in names or ("qodo", "codellama_7b")]
+    size = planner.parse_memory(memory) if memory else planner.free_memory()
+    plan = planner.plan(models, size, dtype, context)
+    if json:
+        print_json(_plan_json(plan))
+        return 0 if plan.fits else 1
+    for line in _plan_lines(plan):
+        say(line)
+    return 0 if plan.fits else 1
+
+
+def generate(
+    prompt: Annotated[str, typer.Argument(help="The text to continue; - reads standard input.")],
+    model: Annotated[str, typer.Option(help="A model's key.")] = "auto",
+    suffix: Annotated[str, typer.Option(help="The text behind the gap to fill.")] = "",
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1)] = 128,
+    temperature: Annotated[float, typer.Option(min=0)] = 0.0,
+    top_p: Annotated[float, typer.Option("--top-p")] = 1.0,
+    top_k: Annotated[int, typer.Option("--top-k", min=0)] = 0,
+    repetition_penalty: Annotated[float, typer.Option("--repetition-penalty")] = 1.0,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="End before this text; may be repeated.")] = None,
+    regex: Annotated[str, typer.Option(help="A regular expression that the text matches.")] = "",
+    grammar: Annotated[Path | None, typer.Option(help="A file with a Lark grammar that the text follows.")] = None,
+    chat: Annotated[bool, typer.Option("--chat", help="The prompt is an instruction.")] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="Print the text as it comes.")] = False,
+    json: options.Json = False,
+    data_dir: options.DataDir = None,
+) -> int:
+    """Continue a prompt with the local model, or fill the gap before a suffix."""
+    body: dict[str, Any] = {
+        "model": model, "prompt": _read(prompt), "suffix": suffix or None, "max_tokens": max_tokens,
+        "temperature": temperature, "top_p": top_p, "top_k": top_k, "repetition_penalty": repetition_penalty,
+        "seed": seed, "stop": stop or [], "regex": regex or None, "grammar": _read_file(grammar), "chat": chat,
+    }  # fmt: skip
+    with Client.connect(places.data_dir(data_dir)) as client:
+        if stream and not json:
+            for event in client.lines("/v1/completions", {**body, "stream": True}):
+                typer.echo("".join(choice["text"] for choice in event["choices"]), nl=False)
+            typer.echo()
+            return 0
+        found = client.post("/v1/completions", body, timeout=3600)
+    if json:
+        print_json(found)
+    else:
+        say(found["choices"][0]["text"])
+    return 0
+
+
+def similarity(
+    first: Annotated[str, typer.Argument(help="A text; a file's name with @ in front reads the file.")],
+    second: Annotated[str, typer.Argument(help="The other one.")],
+    json: options.Json = False,
+    data_dir: options.DataDir = None,
+) -> int:
+    """Compare two texts by their vectors: 1 means the same, 0 nothing in common."""
+    texts = [_text_or_file(first), _text_or_file(second)]
+    with Client.connect(places.data_dir(data_dir)) as client:
+        answer = client.post("/v1/embeddings", {"input": texts})
+    left, right = (row["embedding"] for row in answer["data"])
+    value = sum(one * other for one, other in zip(left, right, strict=True))
+    if json:
+        print_json({"similarity": value, "space": answer["space"]})
+    else:
+        say(f"{value:.4f}")
+    return 0
+
+
+def _settings(data_dir: Path | None) -> ModelSettings:
+    found, problems = load_settings(places.data_dir(data_dir))
+    for problem in problems:
+        note(problem)
+    return found.models
+
+
+def _row(model: Any, settings: ModelSettings) -> dict[str, Any]:
+    from codekin.models.fetching import locate  # noqa: PLC0415 - brings huggingface_hub
+
+    return {
+        "key": model.key,
+        "role": model.role,
+        "here": model.bundled or locate(model, settings.dir) is not None,
+        "download": f"{model.download_bytes / 1e9:.1f} GB" if model.download_bytes else "none",
+        "licence": model.licence,
+        "gated": model.gated,
+        "summary": model.summary,
+    }
+
+
+def _details(model: Any) -> dict[str, Any]:
+    names = ("hub_id", "revision", "architecture", "dimensions", "context", "pooling", "causal", "infill", "forbids")
+    return {name: getattr(model, name) for name in names if getattr(model, name) not in ("", 0)}
+
+
+def _plan_json(plan: Any) -> dict[str, Any]:
+    names = ("key", "dtype", "context", "weights", "cache", "activations", "total")
+    needs = [{name: getattr(need, name) for name in names} for need in plan.needs]
+    return {"fits": plan.fits, "memory": plan.memory, "total": plan.total, "models": needs, "advice": plan.advice}
+
+
+def _plan_lines(plan: Any) -> list[str]:
+    from codekin.models.planner import RUNTIME_BYTES, gigabytes  # noqa: PLC0415
+
+    lines = [
+        f"{need.key} in {need.dtype}: weights {gigabytes(need.weights)} + cache of {need.context} tokens "
+        f"{gigabytes(need.cache)} + activations {gigabytes(need.activations)} = {gigabytes(need.total)}"
+        for need in plan.needs
+    ]
+    verdict = "fit into" if plan.fits else "do not fit into"
+    lines.append(
+        f"with {gigabytes(RUNTIME_BYTES)} for the process {gigabytes(plan.total)} {verdict} {gigabytes(plan.memory)}"
+    )
+    return [*lines, plan.advice] if plan.advice else lines
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"
+
+
+def _read(text: str) -> str:
+    return typer.get_text_stream("stdin").read() if text == "-" else text
+
+
+def _read_file(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} cannot be read ({error}): give a file with a grammar.") from error
+
+
+def _text_or_file(text: str) -> str:
+    return (_read_file(Path(text[1:])) or "") if text.startswith("@") else text
