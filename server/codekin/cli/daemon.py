@@ -11,7 +11,7 @@ from codekin import places
 from codekin.cli import options
 from codekin.cli.output import print_json, say
 from codekin.daemon.client import Client
-from codekin.daemon.start import greet, listener_pid
+from codekin.daemon.start import greet, is_led, listener_pid
 from codekin.errors import DaemonError
 
 group = typer.Typer(help="Start, stop or look at the shared process.", no_args_is_help=True, add_completion=False)
@@ -58,19 +58,17 @@ def _stop(data: Path, pid: int) -> bool:
             client.post("/shutdown", {"reason": "stopped by the user"}, timeout=5)
     except DaemonError:
         os.kill(pid, signal.SIGTERM)
-    if not _is_gone(pid, LEAVING_SECONDS):
+    if not _is_gone(data, LEAVING_SECONDS):
         os.kill(pid, signal.SIGKILL)
-        if not _is_gone(pid, LEAVING_SECONDS):
+        if not _is_gone(data, LEAVING_SECONDS):
             raise DaemonError(f"The daemon (process {pid}) cannot be ended.")
     return True
 
 
-def _is_gone(pid: int, seconds: float) -> bool:
+def _is_gone(data: Path, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
+        if not is_led(data):
             return True
         time.sleep(0.05)
     return False

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp
 
 from codekin import places
 from codekin.daemon.guard import BoundedProtocol
+from codekin.daemon.start import LEADER_LOCK
 
 TAKEOVER_SECONDS = 30.0
 """How long a daemon waits for one that is leaving; longer than DRAIN_SECONDS."""
@@ -86,7 +87,7 @@ def live(data: Path, build: Callable[[Path], Served]) -> None:
 def _leadership(runtime: Path, path: Path) -> Iterator[bool]:
     """Whether the lock was free, or became so because the daemon that held it was leaving."""
     deadline = time.monotonic() + TAKEOVER_SECONDS
-    with (runtime / "leader.lock").open("a") as lock:
+    with (runtime / LEADER_LOCK).open("a") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,6 +21,9 @@ from codekin.daemon.build import judge
 from codekin.errors import DaemonError, WireError
 from codekin.wire import JsonClient, endpoint
 
+LEADER_LOCK = "leader.lock"
+"""In the runtime folder; the daemon holds it for as long as it lives."""
+
 START_SECONDS = 60.0
 ANSWER_SECONDS = 20.0
 """A handshake is quick; a machine that swaps or compiles may still take this long."""
@@ -81,6 +84,16 @@ def listener_pid(data: Path) -> int | None:
             return int(struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
         except OSError:
             return None
+
+
+def is_led(data: Path) -> bool:
+    """Whether a daemon lives, listening or leaving: the lock tells, which nobody can forget to release."""
+    with (places.runtime_dir(data) / LEADER_LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
 
 
 def _listens(path: Path) -> bool:

@@ -1,0 +1,212 @@
+"""The commands as scripts use them: JSON shapes, exit statuses, one sentence on standard error."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from daemons import eventually
+
+HIT = {"path", "name", "kind", "language", "start_line", "end_line", "score", "reasons"}
+
+
+def answer_of(done):
+    assert done.err == ""
+    return json.loads(done.out)
+
+
+def test_index_counts_what_it_did(codekin, sample):
+    """Scripts could not see what an index run did, or a second run would embed again."""
+    counts = answer_of(codekin("index", sample, "--json"))
+    assert set(counts) == {"files", "fragments", "embedded", "reused", "skipped", "seconds"}
+    assert counts["files"] >= 28
+    assert counts["fragments"] == counts["reused"]
+    assert counts["embedded"] == 0
+
+
+def test_similar_finds_kin_in_the_other_language(codekin, sample):
+    """The promise of the product: the same idea in Elixir and C++."""
+    done = codekin("similar", f"{sample}/lib/storehouse/retry.ex:12", "--language", "cpp", "--json")
+    answer = answer_of(done)
+    assert done.status == 0
+    assert set(answer) == {"query", "hits", "space", "ms"}
+    assert answer["query"] == {
+        "path": "lib/storehouse/retry.ex",
+        "name": "Storehouse.Retry.with_backoff/2",
+        "language": "elixir",
+        "start_line": 4,
+        "end_line": 12,
+    }
+    assert all(set(hit) == HIT and 0 <= hit["score"] <= 1 for hit in answer["hits"])
+    assert {hit["language"] for hit in answer["hits"]} == {"cpp"}
+    assert answer["hits"][0]["path"] == "include/storehouse/retry.hpp"
+
+
+def test_similar_within_one_language(codekin, sample):
+    """The near-twin of a function would not be found."""
+    answer = answer_of(codekin("similar", f"{sample}/lib/storehouse/session_registry.ex:24", "--json", "--limit", 1))
+    assert answer["hits"][0]["path"] == "lib/storehouse/device_registry.ex"
+    assert len(answer["hits"]) == 1
+
+
+def test_the_workspace_is_found_from_within(codekin, sample):
+    """Every call would need the root spelled out."""
+    done = codekin("search", "evict the least recently used entry", "--json", cwd=sample / "lib" / "storehouse")
+    paths = [hit["path"] for hit in answer_of(done)["hits"]]
+    assert {"lib/storehouse/lru_cache.ex", "include/storehouse/lru_cache.hpp"} <= set(paths[:5])
+
+
+def test_filters_narrow_the_answer(codekin, sample):
+    """Options would be taken and do nothing."""
+    asked = ("search", "queue of jobs by priority", "--root", sample, "--json")
+    narrow = answer_of(codekin(*asked, "--kind", "method", "--path", "src/*", "--min-score", 0.1))["hits"]
+    assert narrow
+    assert {hit["kind"] for hit in narrow} == {"method"}
+    assert all(hit["path"].startswith("src/") and hit["score"] >= 0.1 for hit in narrow)
+
+
+def test_nothing_found_is_status_one(codekin, sample):
+    """Scripts could not tell an empty answer from a full one."""
+    done = codekin("search", "anything", "--root", sample, "--path", "no/such/*", "--json")
+    assert done.status == 1
+    assert answer_of(done)["hits"] == []
+
+
+def test_duplicates_are_groups_of_places(codekin, sample):
+    """Copies could not be listed."""
+    done = codekin("duplicates", sample, "--json")
+    assert done.status == 0
+    groups = answer_of(done)
+    assert all(len(group) > 1 and all(set(hit) == HIT for hit in group) for group in groups)
+    twins = {"Storehouse.Statistics.percentile/2", "Storehouse.DeliveryReport.percentile/2"}
+    assert any({hit["name"] for hit in group} == twins for group in groups)
+
+
+def test_a_pasted_snippet_is_looked_for(codekin, sample):
+    """Code from elsewhere could not be compared."""
+    snippet = "double refill(double tokens, double elapsed) {\n  return std::min(cap, tokens + elapsed * rate);\n}\n"
+    done = codekin("similar", "-", "--root", sample, "--snippet-language", "cpp", "--json", stdin=snippet)
+    assert any("token_bucket" in hit["path"] for hit in answer_of(done)["hits"][:3])
+
+
+def test_an_edit_is_found_without_a_command(codekin, sample):
+    """The user would have to remember to index."""
+    path = sample / "lib" / "storehouse" / "fresh.ex"
+    path.write_text("defmodule Storehouse.Fresh do\n  def zebra_crossing(road), do: Enum.map(road, &paint/1)\nend\n")
+
+    def found():
+        done = codekin("search", "zebra crossing", "--root", sample, "--json")
+        return any(hit["path"].endswith("fresh.ex") for hit in answer_of(done)["hits"])
+
+    eventually(found)
+    path.unlink()
+    eventually(lambda: not found())
+
+
+def test_status_in_both_forms(codekin, sample):
+    """Nobody could see what is indexed and why something is not."""
+    status = answer_of(codekin("status", sample, "--json"))
+    assert (status["state"], status["root"]) == ("ready", str(sample.resolve()))
+    assert status["fragments"] == status["embedded"] > 90
+    assert "fragments" in codekin("status", sample).out
+    files = answer_of(codekin("status", sample, "--files", "--json"))["file_list"]
+    assert {row["path"]: bool(row["skipped"]) for row in files}["README.md"] is True
+
+
+def test_plain_lines_in_a_pipe(codekin, sample):
+    """Output could not be cut or grepped."""
+    done = codekin("similar", f"{sample}/src/csv_reader.cpp:9", "--limit", 3)
+    rows = [line.split("\t") for line in done.out.splitlines()]
+    assert [len(row) for row in rows] == [5, 5, 5]
+    assert rows[0][0].rpartition(":")[2].isdigit()
+    assert "\x1b" not in done.out
+
+
+def test_embed_in_its_three_forms(codekin, sample):
+    """Vectors could not be had from the terminal."""
+    text = answer_of(codekin("embed", "-", "--json", stdin="def add(a, b), do: a + b"))
+    assert [len(row["vector"]) for row in text["embeddings"]] == [text["dimensions"]]
+    fragments = answer_of(codekin("embed", sample / "lib/storehouse/retry.ex", "--json"))["embeddings"]
+    assert {"path", "name", "start_line", "end_line", "vector"} == set(fragments[0])
+    anew = answer_of(codekin("embed", sample, "--json"))
+    assert anew["embedded"] > 90
+    assert anew["per_second"] > 0
+
+
+def test_doctor_finds_nothing_wrong_with_a_sound_workspace(codekin, sample, monkeypatch):
+    """The doctor would cry wolf."""
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    done = codekin("doctor", sample, "--json")
+    found = {row["what"]: row for row in answer_of(done)}
+    assert {"python", "packages", "data", "settings", "watching", "editors", "socket", "daemon", "index"} <= set(found)
+    assert [row["advice"] for row in found.values() if row["advice"]] == []
+    assert done.status == 0
+
+
+def test_doctor_says_why_an_index_is_empty(codekin, tmp_path):
+    """Silence over a folder without code would have no reason."""
+    (tmp_path / "notes.txt").write_text("hello")
+    codekin("index", tmp_path)
+    done = codekin("doctor", tmp_path, "--json")
+    (index,) = [row for row in answer_of(done) if row["what"] == "index"]
+    assert "No code was found" in index["advice"]
+    assert done.status == 1
+
+
+def test_eval_retrieval_gives_figures_for_each_direction(codekin, tmp_path):
+    """The product's own search could not be measured."""
+    rows = [
+        {"id": "1", "task": "sum", "lang": "elixir", "code": "def sum(list), do: Enum.reduce(list, 0, &+/2)"},
+        {"id": "2", "task": "sum", "lang": "cpp", "code": "int sum(const std::vector<int>& list) { return total; }"},
+        {"id": "3", "task": "up", "lang": "elixir", "code": "def up(text), do: String.upcase(text)"},
+        {"id": "4", "task": "up", "lang": "cpp", "code": "std::string upcase(std::string text) { return text; }"},
+    ]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    figures = answer_of(codekin("eval", "retrieval", "--data", path, "--mode", "lexical", "--json"))
+    assert {"elixir->cpp", "cpp->elixir"} <= set(figures)
+    assert figures["elixir->cpp"] == {"queries": 2, "map": 1.0, "mrr10": 1.0, "recall1": 1.0, "recall10": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("similar",), "Missing argument"),
+        (("similar", "none.ex:3"), "There is no file none.ex"),
+        (("similar", "README.md"), "is no place"),
+        (("similar", "README.md:0"), "lines count from 1"),
+        (("similar", "README.md:9-3"), "is no place"),
+        (("similar", "README.md:9999"), "there is no line 9999"),
+        (("similar", "README.md:1", "--limit", "many"), "--limit"),
+        (("similar", "README.md:1", "--limit", "0"), "--limit"),
+        (("similar", "README.md:1", "--min-score", "7"), "--min-score"),
+        (("similar", "README.md:1", "--language", "cobol"), "no language 'cobol'"),
+        (("similar", "README.md:1", "--kind", "poem"), "no kind 'poem'"),
+        (("similar", "README.md:1", "--colour"), "No such option"),
+        (("similar", "-"), "no snippet"),
+        (("search", " "), "nothing to search for"),
+        (("index", "none"), "none is not a folder"),
+        (("index", "README.md"), "is not a folder"),
+        (("embed", "none.ex"), "is not a file"),
+        (("eval", "retrieval"), "--data"),
+        (("eval", "retrieval", "--data", "none.jsonl"), "cannot be read"),
+        (("eval", "retrieval", "--data", "README.md"), "Line 1"),
+        (("daemon", "restart"), "No such command"),
+        (("simlar",), "No such command"),
+    ],
+)
+def test_wrong_use_is_status_two_and_one_sentence(codekin, sample, arguments, sentence):
+    """The user would get a traceback, a page of help, or nothing."""
+    done = codekin(*arguments, cwd=sample)
+    assert (done.status, done.out) == (2, "")
+    assert sentence in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_no_command_shows_the_overview_on_standard_output(codekin, data):
+    """Beginners would see only an error."""
+    done = codekin()
+    assert "similar" in done.out
+    assert str(data)
