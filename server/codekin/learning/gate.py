@@ -1,0 +1,35 @@
+"""The gate: a new model takes over only if it is better beyond noise here and not worse in general.
+
+Knows measurements, no models.
+"""
+
+from dataclasses import dataclass
+
+from codekin.learning.judging import Gain
+
+WORST_IN_GENERAL = -0.01
+LEAST_QUESTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether the new model takes over, and why, in a sentence."""
+
+    activate: bool
+    reason: str
+
+
+def decide(here: Gain, general: Gain | None, questions: int) -> Decision:
+    """The default rule: the interval of the gain lies above zero, and MAP in general falls by at most a point."""
+    points = f"{100 * here.mean:+.1f} points of MAP ({100 * here.low:+.1f} to {100 * here.high:+.1f})"
+    if questions < LEAST_QUESTIONS:
+        return Decision(
+            False, f"Only {questions} held-out questions: too few to tell better from worse, the old model stays."
+        )
+    if here.low <= 0:
+        return Decision(False, f"{points} on held-out code: not better beyond noise, the old model stays.")
+    if general is not None and general.mean < WORST_IN_GENERAL:
+        return Decision(False, f"{points} here, but {100 * general.mean:+.1f} in general: the old model stays.")
+    return Decision(
+        True, f"{points} on held-out code{'' if general is None else f', {100 * general.mean:+.1f} in general'}."
+    )

@@ -1,0 +1,110 @@
+"""The code that is learned from: whole functions of a workspace, and other ways to write each.
+
+A piece is a function, method or macro with something in it. Its views are texts that mean the
+same: its code without its documentation, the first sentence of that documentation, the words
+of its name, its code under other variable names, its two halves. Knows nothing of vectors.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import sha256
+
+from codekin.records import Fragment
+from codekin.syntax import local_names, rename_locals, tokens
+
+KINDS = frozenset({"function", "macro", "method", "constructor", "operator", "delegate"})
+LEAST_LINES = 3
+LONGEST_SENTENCE = 400
+_DOC_ATTRIBUTES = frozenset({"@doc", "@moduledoc", "@typedoc", "@spec", "@impl", "@since", "@deprecated"})
+_NEUTRAL = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A function and where it stands; `code` is its text without documentation and comments."""
+
+    fragment: Fragment
+    code: str
+
+    @cached_property
+    def role(self) -> str:
+        """The name without its module, with its arity: what is the same in another module."""
+        return re.split(r"\.(?=[^.]*$)|::(?=[^:]*$)", self.fragment.name)[-1]
+
+    @cached_property
+    def sentence(self) -> str:
+        """The first paragraph of the documentation; empty when there is none to speak of."""
+        first = re.split(r"\n\s*\n", self.fragment.doc.strip(), maxsplit=1)[0]
+        text = " ".join(first.split())[:LONGEST_SENTENCE]
+        return text if len(text.split()) >= 4 else ""
+
+    @cached_property
+    def words(self) -> str:
+        """The words of the qualified name, in lower case."""
+        name = re.sub(r"/\d+$", "", self.fragment.name)
+        return " ".join(re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)).lower()
+
+    @cached_property
+    def renamed(self) -> str:
+        """The code with every local name replaced; empty when it has fewer than two."""
+        names = local_names(self.fragment.language, self.code)
+        if len(names) < 2:
+            return ""
+        neutral = {name: f"{_NEUTRAL[at % len(_NEUTRAL)]}{at // len(_NEUTRAL) or ''}" for at, name in enumerate(names)}
+        return rename_locals(self.code, self.fragment.language, neutral)
+
+    @cached_property
+    def halves(self) -> tuple[str, str]:
+        """The upper and the lower half of its lines."""
+        lines = self.code.split("\n")
+        middle = len(lines) // 2
+        return "\n".join(lines[:middle]), "\n".join(lines[middle:])
+
+    @cached_property
+    def share(self) -> float:
+        """A number from 0 to 1 that the path alone decides: the same every night, for all of a file."""
+        return int(sha256(self.fragment.path.encode("utf-8", "replace")).hexdigest()[:8], 16) / 0xFFFFFFFF
+
+    @property
+    def place(self) -> str:
+        """Where it stands, as `path:line`."""
+        return f"{self.fragment.path}:{self.fragment.start_line}"
+
+
+def pieces_of(fragments: Iterable[Fragment]) -> list[Piece]:
+    """The pieces among the fragments, each text once: a copy of a file would stand on both sides of a split."""
+    found: dict[str, Piece] = {}
+    for fragment in fragments:
+        if fragment.kind not in KINDS or fragment.part > 1:
+            continue
+        code = bare_code(fragment.language, fragment.text)
+        if code.count("\n") + 1 >= LEAST_LINES:
+            found.setdefault(_essence(code), Piece(fragment, code))
+    return list(found.values())
+
+
+def bare_code(language: str, text: str) -> str:
+    """The text without documentation, specifications and comments."""
+    kept: list[str] = []
+    skipping = False
+    for token in tokens(language, text):
+        if language == "elixir" and token.kind == "attribute" and token.text in _DOC_ATTRIBUTES:
+            skipping = True
+        elif skipping and token.kind == "keyword" and token.text.startswith("def"):
+            skipping = False
+        if not skipping and token.kind != "comment":
+            kept.append(token.text)
+    lines = [line.rstrip() for line in "".join(kept).splitlines()]
+    return "\n".join(line for line in lines if line).strip()
+
+
+def split(pieces: Sequence[Piece], held_out: float) -> tuple[list[Piece], list[Piece]]:
+    """(to learn from, held out): whole files go to one side, by the hash of their path."""
+    learned = [piece for piece in pieces if piece.share >= held_out]
+    return learned, [piece for piece in pieces if piece.share < held_out]
+
+
+def _essence(code: str) -> str:
+    return re.sub(r"\W+", "", code)
