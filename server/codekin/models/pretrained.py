@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -144,7 +145,7 @@ def load_module(model: Model, folder: Path, dtype: torch.dtype) -> nn.Module:
             attn_implementation="sdpa",
             output_loading_info=True,
         )
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
         raise CheckpointError(f"{folder} cannot be loaded ({_first_line(error)}); fetch the model again.") from error
     missing = [name for name in report["missing_keys"] if "pooler" not in name]
     if missing or report.get("mismatched_keys"):
