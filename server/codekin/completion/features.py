@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.completion.adaptation import adapted
+from codekin.completion.composition import composed
 from codekin.completion.corpus import Corpus
 from codekin.completion.lexicon import BOUNDARY, Tokens, Vocabulary
 from codekin.completion.likelihood import Likelihood, rows_of
@@ -18,11 +19,13 @@ from codekin.completion.recall import LONGEST_MATCH, Memories, continuation, rec
 from codekin.completion.situation import Situation
 
 LONGEST_LINE = 48
-RANKED = 40
+REMEMBERED, COMPOSED = 32, 28
+RANKED = REMEMBERED + COMPOSED
 FOLLOWING = 5
 MOST_ADAPTED = 24
 _NEARNESS_WEIGHT = np.array([1.0, 1.3, 1.6, 2.0])
 _ADAPTED_SHAPE = 4
+_NEARBY = 300
 
 Matrix = NDArray[np.float64]
 
@@ -39,6 +42,7 @@ class Candidates:
     followed: NDArray[np.int64]
     nearness: NDArray[np.int64]
     distance: NDArray[np.int64]
+    file: NDArray[np.int64]
 
 
 def candidates_of(corpus: Corpus, situation: Situation) -> Candidates | None:
@@ -60,7 +64,8 @@ class _Gathered:
 
     def add(self, memories: Memories, vocabulary: Vocabulary, situation: Situation) -> None:
         here = situation.before[::-1][:LONGEST_MATCH]
-        columns = (memories.matched, memories.shaped, memories.followed, memories.nearness, memories.distance)
+        files = memories.segment.files_at(memories.places)
+        columns = (memories.matched, memories.shaped, memories.followed, memories.nearness, memories.distance, files)
         witnesses = list(zip(*(column.tolist() for column in columns), strict=True))
         for at, witness in enumerate(witnesses):
             self._add(continuation(memories, at, LONGEST_LINE), witness, is_adapted=False)
@@ -93,15 +98,22 @@ def _adaptable(memories: Memories) -> NDArray[np.int64]:
     return places[np.argsort(-worth, kind="stable")[:MOST_ADAPTED]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Shortlist:
+    """The lines to rank, remembered and composed; `support` and `origin` have one row for each."""
+
+    lines: list[Tokens]
+    support: Matrix
+    origin: Matrix
+
+
 def ranked_features(corpus: Corpus, situation: Situation) -> tuple[list[Tokens], Matrix]:
-    """The most promising candidates and their features, shape (n, FEATURES)."""
+    """The most promising lines and their features, shape (at most RANKED, f)."""
     candidates = candidates_of(corpus, situation)
     if candidates is None:
         return [], np.zeros((0, 0))
     support = _support(candidates)
-    chosen = _promising(support)
-    lines = [candidates.lines[number] for number in chosen.tolist()]
-    width = len(lines)
+    shortlist = _shortlist(corpus.vocabulary, situation, candidates, support)
     whole = np.array(
         [
             situation.is_c_like,
@@ -113,14 +125,29 @@ def ranked_features(corpus: Corpus, situation: Situation) -> tuple[list[Tokens],
             np.log1p(candidates.matched.max()),
         ]
     )
-    return lines, np.hstack(
-        [
-            support[chosen],
-            candidates.is_adapted[chosen, None],
-            _likely(corpus, situation, lines),
-            _textual(corpus.vocabulary, situation, lines),
-            np.broadcast_to(whole, (width, len(whole))),
-        ]
+    columns = [
+        shortlist.support,
+        shortlist.origin,
+        _likely(corpus, situation, shortlist.lines),
+        _textual(corpus.vocabulary, situation, shortlist.lines),
+        np.broadcast_to(whole, (len(shortlist.lines), len(whole))),
+    ]
+    return shortlist.lines, np.hstack(columns)
+
+
+def _shortlist(vocabulary: Vocabulary, situation: Situation, candidates: Candidates, support: Matrix) -> _Shortlist:
+    chosen = _promising(support)
+    lines = [candidates.lines[number] for number in chosen.tolist()]
+    new = composed(vocabulary, situation, lines, COMPOSED)
+    sources = chosen[[one.source for one in new]] if new else chosen[:0]
+    origin = np.zeros((len(lines) + len(new), 3))
+    origin[: len(lines), 0] = candidates.is_adapted[chosen]
+    origin[len(lines) :, 1] = [one.is_renamed for one in new]
+    origin[len(lines) :, 2] = [not one.is_renamed for one in new]
+    return _Shortlist(
+        lines=[*lines, *(np.array(one.line, np.uint32) for one in new)],
+        support=np.vstack([support[chosen], support[sources]]),
+        origin=origin,
     )
 
 
@@ -142,6 +169,7 @@ def _support(candidates: Candidates) -> Matrix:
         return sums / max(float(sums.sum()), 1e-9)
 
     by_match = total(2.0 ** np.minimum(matched, 14) * weight)
+    files = np.unique(np.stack([candidates.line, candidates.file]), axis=1)[0]
     _, same_first = np.unique(first, return_inverse=True)
     longest = best(matched)
     return np.column_stack(
@@ -160,6 +188,8 @@ def _support(candidates: Candidates) -> Matrix:
             total((matched + 1.0) ** 2 * weight),
             total(3.0 ** np.minimum(followed, 6) - 1),
             total(1.5**candidates.shaped),
+            np.log1p(np.bincount(files, minlength=len(starts))),
+            np.log1p(np.add.reduceat((nearness == 3).astype(np.int64), starts)),
             np.bincount(same_first, by_match).astype(np.float64)[same_first],
         ]
     )
@@ -169,9 +199,9 @@ def _promising(support: Matrix) -> NDArray[np.int64]:
     """Numbers of the candidates worth a closer look: the most voted for, and those with the best witnesses."""
     votes = support[:, _VOTES : _VOTES + 4] @ np.array([1.0, 2.0, 1.0, 0.5])
     witness = np.expm1(support[:, 0]) + 1.5 * np.expm1(support[:, 5]) + 0.3 * np.expm1(support[:, 4])
-    by_votes = np.argsort(-votes, kind="stable")[: RANKED * 2 // 3]
-    by_witness = np.argsort(-witness, kind="stable")[:RANKED]
-    return np.array(list(dict.fromkeys([*by_votes.tolist(), *by_witness.tolist()]))[:RANKED], np.int64)
+    by_votes = np.argsort(-votes, kind="stable")[: REMEMBERED * 2 // 3]
+    by_witness = np.argsort(-witness, kind="stable")[:REMEMBERED]
+    return np.array(list(dict.fromkeys([*by_votes.tolist(), *by_witness.tolist()]))[:REMEMBERED], np.int64)
 
 
 def _likely(corpus: Corpus, situation: Situation, lines: Sequence[Tokens]) -> Matrix:
@@ -201,10 +231,9 @@ def _textual(vocabulary: Vocabulary, situation: Situation, lines: Sequence[Token
     last = flat[starts + sizes - 1]
     step = int(situation.behind[0]) % 3 if len(situation.behind) and situation.behind[0] < BOUNDARY else 1
     so_far = situation.before[situation.line_start + 1 :]
-    depth = int(traits["depth"][so_far].sum()) + np.add.reduceat(traits["depth"][flat].astype(np.int64), starts)
     is_name = traits["is_name"][flat]
     in_file = is_name & ~_words_in(vocabulary, [situation.before, situation.behind])[traits["word"][flat]]
-    nearby = is_name & ~_words_in(vocabulary, [situation.before[-300:]])[traits["word"][flat]]
+    nearby = is_name & ~_words_in(vocabulary, [situation.before[-_NEARBY:]])[traits["word"][flat]]
     names = np.add.reduceat(is_name.astype(np.int64), starts)
     characters = np.array([sum(len(vocabulary.texts[token]) for token in line.tolist()) for line in lines])
     return np.column_stack(
@@ -215,12 +244,27 @@ def _textual(vocabulary: Vocabulary, situation: Situation, lines: Sequence[Token
             traits["is_continued"][last],
             np.full(len(lines), step == 2),
             np.full(len(lines), step == 0),
-            depth,
+            *_brackets(vocabulary, situation, flat, starts),
             np.add.reduceat(in_file.astype(np.int64), starts),
             np.add.reduceat(nearby.astype(np.int64), starts) / np.maximum(names, 1),
             *_repeats(situation, so_far, lines),
         ]
     )
+
+
+def _brackets(
+    vocabulary: Vocabulary, situation: Situation, flat: Tokens, starts: NDArray[np.int64]
+) -> tuple[Matrix, Matrix, Matrix]:
+    """The depth at each line's end and the lowest depth within, both from the line's start; the depth before that."""
+    depth = vocabulary.traits["depth"].astype(np.int64)
+    so_far = int(depth[situation.before[situation.line_start + 1 :]].sum())
+    around = int(depth[situation.before[: situation.line_start][-_NEARBY:]].sum())
+    running = np.cumsum(depth[flat])
+    before = np.concatenate([[0], running])[starts]
+    ends = np.append(starts[1:], len(flat)) - 1
+    lowest = np.minimum.reduceat(running, starts) - before
+    at_end = so_far + running[ends] - before
+    return at_end.astype(np.float64), (so_far + lowest).astype(np.float64), np.full(len(starts), float(around))
 
 
 def _words_in(vocabulary: Vocabulary, parts: Sequence[Tokens]) -> NDArray[np.bool_]:

@@ -1,5 +1,6 @@
 """The place to be filled: a document cut in two at the cursor."""
 
+import re
 from dataclasses import dataclass
 
 
@@ -27,3 +28,20 @@ class Gap:
         """The white space that begins the cursor's line."""
         line = self.line_before
         return line[: len(line) - len(line.lstrip())]
+
+
+def gap_at(path: str, language: str, text: str, line: int, column: int) -> Gap:
+    """The gap at a place: `line` counts from 1 and ends as in the language server protocol, `column` counts characters.
+
+    A place outside is brought to the nearest one inside.
+    """
+    starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+    start = starts[min(max(line, 1), len(starts)) - 1]
+    end = _LINE_END.search(text, start)
+    offset = min(start + max(column, 0), end.start() if end else len(text))
+    if line > len(starts):
+        offset = len(text)
+    return Gap(path, language, text[:offset], text[offset:])
+
+
+_LINE_END = re.compile(r"\r\n|\n|\r")

@@ -92,6 +92,10 @@ class Vocabulary:
         """The number of a token."""
         return self._numbers[piece]
 
+    def known(self, piece: str) -> int | None:
+        """The number of a token, None if it was never seen."""
+        return self._numbers.get(piece)
+
     def encode(self, text: str, indentation: int = 0) -> tuple[Tokens, int]:
         """The tokens of a text and the last line's indentation; `indentation` is that of the line before the text."""
         found = np.array(list(map(self._numbers.__getitem__, pieces(text))), np.uint32)

@@ -134,14 +134,14 @@ def _last_token_in_lines(segment: Segment, starts: Places, token: int) -> Places
     is_break = line <= BOUNDARY
     is_break[:, 0] = False
     is_inside = np.cumsum(is_break, axis=1) == 0
-    places: Places = np.unique(across[(line == token) & is_inside])
-    return places
+    return np.unique(across[(line == token) & is_inside])
 
 
 def _standing(source: _Source, situation: Situation, places: Places) -> Places:
     """Places in files that count; of the document all but the cursor's own."""
     if source.is_document:
-        return places[(places != situation.cursor) & (places != situation.cursor + 2)]
+        here = (situation.cursor, situation.cursor + 2)
+        return np.setdiff1d(places, here, assume_unique=True)
     if not source.hidden.any():
         return places
     return places[~source.hidden[source.segment.files_at(places)]]

@@ -67,7 +67,8 @@ def _last(text: str, most: int) -> str:
     """The end of a text, cut at a line border."""
     if len(text) <= most:
         return text
-    return text[text.find("\n", len(text) - most) + 1 :]
+    line_start = text.find("\n", len(text) - most) + 1
+    return text[line_start or len(text) - most :]
 
 
 def folder_of(path: str) -> str:

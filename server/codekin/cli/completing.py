@@ -1,0 +1,61 @@
+"""`codekin complete`: what ghost text would show at a place, from the terminal."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from codekin import places
+from codekin.cli import options
+from codekin.cli.finding import FOUND, NOTHING
+from codekin.cli.output import note, print_json, say
+from codekin.cli.roots import find_root, parse_place
+from codekin.daemon.client import Client
+from codekin.errors import UsageError
+
+Alternatives = Annotated[int, typer.Option(min=1, max=20, help="At most so many completions.")]
+
+
+def complete(
+    place: Annotated[str, typer.Argument(metavar="PATH:LINE:COL", help="Lines and columns count from 1.")],
+    alternatives: Alternatives = 1,
+    model: Annotated[str, typer.Option(help="A generator's key, or `repository`; the settings decide otherwise.")] = "",
+    root: options.Root = None,
+    json: options.Json = False,
+    data_dir: options.DataDir = None,
+) -> int:
+    """Complete the code at a place. The rest of the cursor's line stays as it is."""
+    data = places.data_dir(data_dir)
+    spot = parse_place(place)
+    if not spot.column:
+        raise UsageError(f"{place} names no column: write PATH:LINE:COL, both from 1.")
+    folder = find_root(data, spot.path, root)
+    asked: dict[str, Any] = {
+        "root": str(folder),
+        "path": str(spot.path),
+        "line": spot.line,
+        "column": spot.column - 1,
+        "trigger": "invoked",
+        "alternatives": alternatives,
+        "window": "terminal",
+        "wait": True,
+    }
+    if model:
+        asked["model"] = model
+    with Client.connect(data) as client:
+        answer = client.post("/complete", asked)
+    return _show(answer, json=json)
+
+
+def _show(answer: dict[str, Any], *, json: bool) -> int:
+    if json:
+        print_json(answer)
+    elif not answer["items"]:
+        note("There is nothing to suggest here.")
+    elif sys.stdout.isatty() and len(answer["items"]) > 1:
+        for number, item in enumerate(answer["items"], 1):
+            say(f"{number}  {item['text']}")
+    else:
+        for item in answer["items"]:
+            say(item["text"])
+    return FOUND if answer["items"] else NOTHING

@@ -1,0 +1,199 @@
+"""The completion room as the daemon holds it: the corpora of its workspaces, the flow, and what was suggested.
+
+Runs on the event loop; what takes time runs in the threads that are handed in. It knows nothing of HTTP.
+"""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from codekin.completion.block import after_acceptance
+from codekin.completion.events import Event, Events, Outcome, around, now
+from codekin.completion.flow import Flow
+from codekin.completion.gap import Gap
+from codekin.completion.shelf import Shelf
+from codekin.completion.suggest import Suggestion, Wish, suggestions, without_carriage_returns
+from codekin.settings.schema import CompletionSettings
+
+REMEMBERED = 500
+FOLLOW_SECONDS = 2.0
+REPOSITORY = "repository"
+
+Result = TypeVar("Result")
+Files = Callable[[], Mapping[str, str]]
+"""Content hashes of the files that count, by path; called in a thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One request: where, on whose behalf, and how."""
+
+    root: Path
+    gap: Gap
+    window: str
+    is_invoked: bool = False
+    alternatives: int = 1
+    threshold: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A suggestion with its id, and the offsets in the document (characters) between which it goes."""
+
+    id: str
+    text: str
+    replace_start: int
+    replace_end: int
+    kind: str
+    confidence: float
+
+
+@dataclass(slots=True)
+class _Home:
+    """What is kept of one workspace."""
+
+    shelf: Shelf
+    events: Events
+    followed: float = 0.0
+    follower: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class Room:
+    """All that completion keeps between two requests; `run` runs a function in a thread for foreground work."""
+
+    run: Callable[[Callable[[], list[Suggestion]]], Awaitable[list[Suggestion]]]
+    flow: Flow = field(default_factory=Flow)
+    _homes: dict[Path, _Home] = field(default_factory=dict)
+    _suggested: OrderedDict[str, tuple[Question, Suggestion]] = field(default_factory=OrderedDict)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def complete(self, question: Question, settings: CompletionSettings) -> list[Item]:
+        """The items to show. Raises CancelledError when a newer request of the window came."""
+        if not question.is_invoked and not is_on(question.gap, settings):
+            return []
+        gap = without_carriage_returns(question.gap)
+        wish = _wish(question, settings)
+        waits = 0.0 if question.is_invoked else None
+        make = self._maker(question.root, gap, wish)
+        found = await self.flow.ask(question.window, self._place(question.root, wish), gap, make, waits=waits)
+        return [self._item(question, suggestion) for suggestion in found]
+
+    def follow(self, root: Path, folder: Path, files: Files, buffers: Mapping[str, str]) -> None:
+        """Sees to it, behind the answers, that the corpus keeps up with the workspace."""
+        home = self._homes.get(root)
+        if home is None:
+            shelf = Shelf(root, folder / "completion" / "corpus")
+            home = self._homes[root] = _Home(shelf, Events(folder / "completion" / "events.jsonl"))
+        is_busy = home.follower is not None and not home.follower.done()
+        if is_busy or time.monotonic() - home.followed < FOLLOW_SECONDS:
+            return
+        home.followed = time.monotonic()
+        home.follower = asyncio.ensure_future(asyncio.to_thread(_follow, home.shelf, files, dict(buffers)))
+
+    async def settled(self, root: Path) -> None:
+        """Waits until the corpus has been brought up to date for the first time."""
+        home = self._homes.get(root)
+        if home and home.follower:
+            await asyncio.shield(home.follower)
+
+    def tell(self, number: str, outcome: Outcome, length: int | None) -> bool:
+        """Takes note of what became of an item; False for one that is not known (any more)."""
+        known = self._suggested.get(number)
+        if known is None:
+            return False
+        question, suggestion = known
+        home = self._homes.get(question.root)
+        taken = len(suggestion.text) if outcome == "accepted" else max(0, min(length or 0, len(suggestion.text)))
+        if home:
+            home.events.add(_event(question.gap, suggestion, outcome, taken))
+        if outcome == "accepted":
+            self._prepare(question, suggestion)
+        return True
+
+    def status(self, root: Path | None) -> dict[str, Any]:
+        """Which model answers, how fast, and how its suggestions fare."""
+        home = self._homes.get(root) if root else None
+        about: dict[str, Any] = {"model": REPOSITORY, "ms": round(self.flow.milliseconds, 1)}
+        if home:
+            about |= {"tokens": len(home.shelf.corpus.base.tokens)} | dict(home.events.counts)
+        if home and home.shelf.problem:
+            about["problem"] = home.shelf.problem
+        return about
+
+    async def close(self) -> None:
+        """Ends what is under way."""
+        for home in self._homes.values():
+            home.shelf.close()
+            if home.follower:
+                await asyncio.wait([home.follower], timeout=2)
+        for task in self._tasks:
+            task.cancel()
+
+    def _maker(self, root: Path, gap: Gap, wish: Wish) -> Callable[[], Awaitable[list[Suggestion]]]:
+        async def make() -> list[Suggestion]:
+            home = self._homes[root]
+            return await self.run(lambda: suggestions(home.shelf.corpus, gap, wish))
+
+        return make
+
+    def _place(self, root: Path, wish: Wish) -> Hashable:
+        return root, wish, self._homes[root].shelf.builds
+
+    def _item(self, question: Question, suggestion: Suggestion) -> Item:
+        number = uuid4().hex
+        self._suggested[number] = question, suggestion
+        while len(self._suggested) > REMEMBERED:
+            self._suggested.popitem(last=False)
+        newline = "\r\n" if "\r\n" in question.gap.prefix or "\r\n" in question.gap.suffix else "\n"
+        offset = len(question.gap.prefix)
+        text = suggestion.text.replace("\n", newline)
+        return Item(number, text, offset, offset, suggestion.kind, round(suggestion.confidence, 4))
+
+    def _prepare(self, question: Question, suggestion: Suggestion) -> None:
+        """Makes the answer for the line behind an accepted one ahead of its request."""
+        gap = without_carriage_returns(question.gap)
+        gap = after_acceptance(replace(gap, prefix=gap.prefix + suggestion.text))
+        wish = Wish(threshold=CompletionSettings().threshold if question.threshold is None else question.threshold)
+        make = self._maker(question.root, gap, wish)
+        task = asyncio.ensure_future(self.flow.prepare(self._place(question.root, wish), gap, make))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def is_on(gap: Gap, settings: CompletionSettings) -> bool:
+    """Whether suggestions may appear by themselves: not switched off, by language or by glob; nothing behind."""
+    if not settings.enabled or not gap.language or gap.language in settings.languages_off:
+        return False
+    if any(fnmatch(gap.path, pattern) for pattern in settings.ignore):
+        return False
+    return len(gap.line_behind.strip()) <= LONGEST_BEHIND
+
+
+LONGEST_BEHIND = 8
+"""With more text than this behind the cursor nothing appears by itself (as in llama.vim)."""
+
+
+def _wish(question: Question, settings: CompletionSettings) -> Wish:
+    threshold = settings.threshold if question.threshold is None else question.threshold
+    return Wish(
+        alternatives=max(1, question.alternatives),
+        threshold=0.0 if question.is_invoked else threshold,
+        extent=settings.multiline,
+    )
+
+
+def _follow(shelf: Shelf, files: Files, buffers: Mapping[str, str]) -> None:
+    shelf.lay(buffers)
+    shelf.follow(files())
+
+
+def _event(gap: Gap, suggestion: Suggestion, outcome: Outcome, length: int) -> Event:
+    before, behind = around(gap.prefix, gap.suffix)
+    return Event(now(), outcome, gap.path, gap.language, suggestion.text, length, suggestion.confidence, before, behind)

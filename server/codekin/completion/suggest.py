@@ -1,0 +1,91 @@
+"""From a gap to what is shown: guesses of the repository, filtered, checked against the syntax, with their extent."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from codekin.completion.block import extended
+from codekin.completion.corpus import Corpus
+from codekin.completion.filters import cut_to_parse, filtered
+from codekin.completion.gap import Gap
+from codekin.completion.repository import Guess, guesses
+from codekin.syntax import LANGUAGES, CursorContext, cursor_context
+
+LINES_OF_CONTEXT = 400
+_SPARE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How completions are wanted: how many, from which confidence on, one line or (with auto, by syntax) a block."""
+
+    alternatives: int = 1
+    threshold: float = 0.0
+    extent: Literal["auto", "line", "block"] = "auto"
+    max_lines: int = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Suggestion:
+    """A text to insert at the cursor; `kind` says whether it ends with the line."""
+
+    text: str
+    kind: Literal["line", "block"]
+    confidence: float
+
+
+def suggestions(corpus: Corpus, gap: Gap, wish: Wish) -> list[Suggestion]:
+    """What the repository model would show, best first; often nothing."""
+    context = context_at(gap)
+    if context.kind != "code" and not gap.line_before.strip():
+        return []
+    found = guesses(corpus, gap, limit=wish.alternatives + _SPARE)
+    likely = [guess for guess in found if guess.confidence >= wish.threshold and fits(gap, context, guess.text)]
+    if likely and wants_block(gap, context, likely[0], wish):
+        likely[0] = extended(corpus, gap, likely[0], wish.max_lines)
+    return shown(gap, likely, wish.alternatives)
+
+
+def context_at(gap: Gap) -> CursorContext:
+    """The cursor's context, read from the lines around it."""
+    prefix = "".join(gap.prefix.splitlines(keepends=True)[-LINES_OF_CONTEXT:])
+    return cursor_context(gap.language, prefix + gap.suffix[:4000], len(prefix))
+
+
+def fits(gap: Gap, context: CursorContext, text: str) -> bool:
+    """Whether a text may stand in code: a comment is offered only where the user has begun one."""
+    row = LANGUAGES.get(gap.language)
+    if context.kind != "code" or row is None:
+        return True
+    marks = [row.line_comment, *(opening for opening, _ in row.block_comments)]
+    return not any(mark and text.lstrip().startswith(mark) for mark in marks)
+
+
+def wants_block(gap: Gap, context: CursorContext, guess: Guess, wish: Wish) -> bool:
+    """Whether more than the line is called for: asked for, or the cursor stands in an empty block."""
+    if wish.extent == "line" or gap.line_behind.strip() or context.kind != "code":
+        return False
+    return wish.extent == "block" or (context.wants_block and not gap.line_before.strip() and guess.confidence > 0)
+
+
+def shown(gap: Gap, guesses_: Sequence[Guess], most: int) -> list[Suggestion]:
+    """The first few that are still something after all filters, each once."""
+    found: dict[str, Suggestion] = {}
+    for guess in guesses_:
+        text = filtered(gap, guess.text)
+        text = cut_to_parse(gap, text) if text else ""
+        if text and text not in found:
+            kind: Literal["line", "block"] = "block" if "\n" in text else "line"
+            found[text] = Suggestion(text, kind, guess.confidence)
+            if len(found) == most:
+                break
+    return list(found.values())
+
+
+def without_carriage_returns(gap: Gap) -> Gap:
+    """The gap with line feeds alone, as the room reads it."""
+    return replace(gap, prefix=_plain(gap.prefix), suffix=_plain(gap.suffix))
+
+
+def _plain(text: str) -> str:
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
