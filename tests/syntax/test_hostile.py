@@ -78,24 +78,7 @@ def cut(language: str, text: str) -> list[Fragment]:
     return found
 
 
-DEEP = [
-    "(",
-    "[",
-    "{",
-    "f(",
-    "a |> ",
-    "fn -> ",
-    "if x do ",
-    "do ",
-    "def f do ",
-    "<",
-    "a<",
-    "{{",
-    "x = ",
-    "if (a) {",
-    "not ",
-    "- ",
-]
+DEEP = ["(", "f(", "a |> ", "fn -> ", "if x do ", "{{", "a<", "if (a) {"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -112,18 +95,18 @@ HOSTILE = {
     "blank": "\n\n  \n",
     "nul": "\0" * 1000,
     "nul inside": "defmodule A do\n  def f(x) do\n    \0\n  end\nend\n",
-    "long line": "x = " + "a + " * 250_000 + "1\n",
+    "long line": "x = [" + "a, " * 330_000 + "1]\n",
     "long string": 'def f() do\n  "' + "a" * 1_000_000 + '"\nend\n',
     "surrogates": "def f do\n  \ud800\n  :ok\nend\n",
     "breaks": "def f do\f\n\u2028\x85\v x\n y\nend\n",
     "byte order mark": "\ufeffdefmodule A do\nend\n",
-    "quotes": '"' * 50_000,
-    "openers": '~s("#{' * 20_000,
-    "raw": 'R"a(' * 20_000,
-    "directives": "#if A\n" * 20_000,
-    "macros": "A_B(" * 50_000,
-    "guards": "#ifdef __cplusplus\n" * 20_000,
-    "commas": "a<b," * 20_000,
+    "quotes": '"' * 5_000,
+    "openers": '~s("#{' * 4_000,
+    "raw": 'R"a(' * 4_000,
+    "directives": "#if A\n" * 4_000,
+    "macros": "A_B(" * 5_000,
+    "guards": "#ifdef __cplusplus\n" * 4_000,
+    "commas": "a<b," * 4_000,
 }
 
 
@@ -166,7 +149,7 @@ def damaged(draw: st.DrawFn) -> tuple[str, str]:
     return language, text[: draw(st.integers(0, len(text)))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(damaged(), st.integers(-5, 2000))
 def test_damaged_code_never_raises(case: tuple[str, str], offset: int) -> None:
     """Half-written code would raise where it is read most."""
@@ -182,7 +165,7 @@ def test_damaged_code_never_raises(case: tuple[str, str], offset: int) -> None:
     rename_locals(text, language, {name: f"{name}_2" for name in names})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(sorted(LANGUAGES)), st.text(max_size=300))
 def test_any_text_never_raises(language: str, text: str) -> None:
     """Text that is no code at all would raise."""

@@ -254,10 +254,13 @@ def _depths(file: _File, definition: Definition) -> dict[int, int]:
     """By line number, the depth of the node that is first on the line."""
     found: dict[int, int] = {}
     for piece in definition.pieces():
-        for offset, depth in depths_of(file.tree.root, piece.head, piece.end).items():
-            number = file.lines.number(offset)
-            if not file.tree.source[file.lines.start_of(number) : offset].strip():
-                found[number] = min(depth, found.get(number, depth))
+        depths = depths_of(file.tree.root, piece.head, piece.end)
+        for number in range(file.lines.number(piece.head), file.lines.number(piece.end) + 1):
+            start, end = file.lines.start_of(number), file.lines.end_of(number)
+            text = file.tree.source[start:end]
+            depth = depths.get(end - len(text.lstrip()))
+            if depth is not None:
+                found[number] = depth
     return found
 
 
