@@ -84,7 +84,7 @@ class _Child:
         self._index = Index.open(places.workspace_folder(data, root), write=True)
         thread = EmbeddingThread(lambda: _open_embedder(socket), self._embedded) if socket else None
         vectors = VectorWork(Backlog(self._index), thread, self._reports)
-        self._indexer = Indexer(self._workspace(settings), self._reports, vectors, self._schedule)
+        self._indexer = Indexer(self._workspace(settings), self._reports, vectors, self._schedule, self._watch_anew)
 
     def run(self) -> None:
         """Steps, and takes in what comes between the steps, until told to stop."""
@@ -189,6 +189,12 @@ class _Child:
                 "raise fs.inotify.max_user_watches, or ignore large folders."
             )
         return watching
+
+    def _watch_anew(self) -> None:
+        """Replaces the watch, the new one first, so that nothing happens unseen in between."""
+        if self._watch is not None:
+            before, self._watch = self._watch, self._start_watch(self._settings)
+            threading.Thread(target=before.stop, name="old watch", daemon=True).start()
 
     def _embedded(self, outcome: Embedded) -> None:
         self._inbox.put(("embedded", outcome))

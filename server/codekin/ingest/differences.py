@@ -5,10 +5,14 @@ Neither is held as a whole. Knows nothing of how they are read, nor of contents.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from codekin.index import FileState
 from codekin.ingest.found import ScannedFile
 from codekin.ingest.scan import Found
+
+_BREATH: Final = 100
+"""Unchanged paths after which the caller may look at the clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +28,10 @@ def differences(
     found: Iterator[Found],
     known: Iterator[tuple[str, FileState]],
     same: Callable[[Found, FileState], bool],
-) -> Iterator[Change]:
-    """Every path that is new, gone, or not the `same` any more."""
+) -> Iterator[Change | None]:
+    """Every path that is new, gone, or not the `same` any more; None now and then where there is nothing to tell."""
     here, there = next(found, None), next(known, None)
+    compared = 0
     while here is not None or there is not None:
         if there is None or (here is not None and here.path < there[0]):
             assert here is not None  # noqa: S101  (the loop's condition)
@@ -36,8 +41,11 @@ def differences(
             yield Change(there[0], None, there[1])
             there = next(known, None)
         else:
+            compared += 1
             if not same(here, there[1]):
                 yield Change(here.path, here, there[1])
+            elif compared % _BREATH == 0:
+                yield None
             here, there = _after(found, here.path), next(known, None)
 
 

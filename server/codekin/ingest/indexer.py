@@ -7,6 +7,7 @@ methods are called by one thread; nothing here waits or sleeps.
 
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -19,7 +20,7 @@ from codekin.ingest.pending import EVERYTHING, Pending
 from codekin.ingest.reports import Reports
 from codekin.ingest.scan import Inside, look, reason_by_name, rules_inside
 from codekin.ingest.schedule import Schedule
-from codekin.ingest.survey import Survey, known_below
+from codekin.ingest.survey import Survey, holds_below
 from codekin.ingest.suspect import Suspect
 from codekin.ingest.update import Workspace, update_buffer, update_file
 from codekin.ingest.vectors import VectorWork
@@ -32,11 +33,19 @@ STEP_SECONDS: Final = 0.05
 class Indexer:
     """The state of the work: what waits to be looked at, compared, embedded and told."""
 
-    def __init__(self, workspace: Workspace, reports: Reports, vectors: VectorWork, schedule: Schedule) -> None:
+    def __init__(
+        self,
+        workspace: Workspace,
+        reports: Reports,
+        vectors: VectorWork,
+        schedule: Schedule,
+        watch_anew: Callable[[], None] = lambda: None,
+    ) -> None:
         self._workspace = workspace
         self._reports = reports
         self._vectors = vectors
         self._schedule = schedule
+        self._watch_anew = watch_anew
         self._hinted = Pending()
         self._typed = Pending()
         self._buffers: dict[str, str] = {}
@@ -100,7 +109,7 @@ class Indexer:
         An error leaves the index as it was before the step; `recover` goes on from there.
         """
         if self._schedule.is_due(now) and not self._survey.active:
-            self._survey.want(EVERYTHING)
+            self._survey_everything()
         self._heal()
         self._take_pending(now)
         busy = self._work(now + STEP_SECONDS)
@@ -125,10 +134,17 @@ class Indexer:
             if not self._paths:
                 self._inside.clear()
             folder, _, name = path.rpartition("/")
-            if path == EVERYTHING or name in RULE_FILES or name == ".git":
+            if path == EVERYTHING:
+                self._survey_everything()
+            elif name in RULE_FILES or name == ".git":
                 self._survey.want(folder)
             elif ".git" not in path.split("/"):
                 self._paths.append(path)
+
+    def _survey_everything(self) -> None:
+        """Watches anew, for lost events may be a lost watch, and only then compares."""
+        self._watch_anew()
+        self._survey.want(EVERYTHING)
 
     def _work(self, deadline: float) -> bool:
         """Handles paths, then differences, until the deadline; False when there was nothing to do."""
@@ -163,7 +179,7 @@ class Indexer:
             return
         name = shown(path) if found is None else found.path
         self._update(Change(name, found, index.file(name)), first=True)
-        if next(known_below(index, f"{name}/"), None) is not None:
+        if holds_below(index, name):
             self._survey.want(name)  # it was a folder
 
     def _look_into(self, found: str | Skipped) -> None:

@@ -27,7 +27,7 @@ class Survey:
     """Wanted and running comparisons; `again` finds every file different, since it must be cut anew."""
 
     _wanted: dict[str, None] = field(default_factory=dict)
-    _running: Iterator[Change] | None = None
+    _running: Iterator[Change | None] | None = None
     _ahead: deque[Change] = field(default_factory=deque)
     again: bool = False
     whole: bool = False
@@ -57,11 +57,13 @@ class Survey:
         if self._running is None and not self._ahead and not self._start(workspace):
             return None
         while self._running is not None and len(self._ahead) < _MOST_AHEAD:
-            change = next(self._running, None)
-            if change is None:
+            try:
+                found = next(self._running)
+            except StopIteration:
                 self._running = None
-            else:
-                self._ahead.append(change)
+                break
+            if found is not None:
+                self._ahead.append(found)
             if time.monotonic() > deadline:
                 return None
         change = self._ahead.popleft() if self._ahead else None
@@ -81,22 +83,27 @@ class Survey:
         return True
 
 
-def _compared(workspace: Workspace, folder: str, same: Callable[[Found, FileState], bool]) -> Iterator[Change]:
+def _compared(workspace: Workspace, folder: str, same: Callable[[Found, FileState], bool]) -> Iterator[Change | None]:
     yield from differences(scan(workspace.root, workspace.scope, folder), known_below(workspace.index, folder), same)
 
 
 def known_below(index: Index, folder: str) -> Iterator[tuple[str, FileState]]:
-    """What the index knows of a folder and all below it ("" for everything), in path order, a page at a time.
+    """What the index knows of a folder and all below it ("" for everything), in path order, a page at a time."""
+    if not folder:
+        yield from _pages(index, "")
+        return
+    itself = index.file(folder)  # it may have been a file
+    yield from chain([(folder, itself)] if itself else [], _pages(index, f"{folder}/"))
 
-    With a slash at its end, a folder stands for what is below it alone.
-    """
-    itself = index.file(folder) if folder else None  # it may have been a file
-    below = folder if not folder or folder.endswith("/") else f"{folder}/"
-    yield from chain([(folder, itself)] if itself and folder != below else [], _pages(index, below, below))
+
+def holds_below(index: Index, path: str) -> bool:
+    """Whether the index knows anything below a path, as it does of a folder."""
+    found = index.files_after(f"{path}/", 1, first=True)
+    return bool(found) and found[0][0].startswith(f"{path}/")
 
 
-def _pages(index: Index, after: str, prefix: str) -> Iterator[tuple[str, FileState]]:
-    page = index.files_after(after, _PAGE, first=True)
+def _pages(index: Index, prefix: str) -> Iterator[tuple[str, FileState]]:
+    page = index.files_after(prefix, _PAGE, first=True)
     while page:
         for path, state in page:
             if not path.startswith(prefix):

@@ -6,6 +6,7 @@ into a queue, since a slow one loses events. Knows nothing of rules and contents
 
 import logging
 import os
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ from watchdog.events import (
 from watchdog.observers import Observer
 
 Hint = str | None
-"""A path to look at, "" for the root's own, or None: events were lost, scan everything."""
+"""A path to look at, or None: events may have been lost, watch anew and scan everything."""
 
 _WANTED: Final[list[type[FileSystemEvent]]] = [
     FileCreatedEvent,
@@ -36,6 +37,8 @@ _WANTED: Final[list[type[FileSystemEvent]]] = [
     DirMovedEvent,
     DirDeletedEvent,
 ]
+# Where folders come and go faster than it follows, watchdog takes one for the other and loses both.
+_FOLDER_SECONDS: Final = 1.0
 # A checkout or a change of git's own rules touches files whose events may be lost.
 _GIT_FILES: Final = frozenset({".git/HEAD", ".git/info/exclude"})
 
@@ -54,6 +57,7 @@ class HintHandler(FileSystemEventHandler):  # type: ignore[misc]  # checked with
     def __init__(self, root: Path, hint: Callable[[Hint], None]) -> None:
         self._prefix = f"{root}{os.sep}"
         self._hint = hint
+        self._folder_at = -_FOLDER_SECONDS
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Takes both ends of a move; what lies in git's folder matters only when a branch is switched."""
@@ -61,6 +65,14 @@ class HintHandler(FileSystemEventHandler):  # type: ignore[misc]  # checked with
             path = os.fsdecode(raw).removeprefix(self._prefix)
             if path and os.fsdecode(raw) != path:
                 self._take(path)
+        if event.is_directory and ".git" not in os.fsdecode(event.src_path).split(os.sep):
+            self._take_folder(event)
+
+    def _take_folder(self, event: FileSystemEvent) -> None:
+        now = time.monotonic()
+        if isinstance(event, DirMovedEvent) or now - self._folder_at < _FOLDER_SECONDS:
+            self._hint(None)
+        self._folder_at = now
 
     def _take(self, path: str) -> None:
         if path.split("/", 1)[0] != ".git":
