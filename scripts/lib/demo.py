@@ -1,0 +1,125 @@
+"""The demonstration: runs the installed commands on a folder, on questions chosen from its own code."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from codekin import places
+from codekin.daemon.client import Client
+from codekin.index import Index
+from codekin.records import Fragment
+
+CODEKIN = Path(sys.executable).with_name("codekin")
+FUNCTIONS = frozenset({"function", "method", "constructor"})
+TRIED = 60
+PATIENCE_SECONDS = 20
+COPY = 0.97
+"""A place that scores higher is a copy: less to show than kin."""
+
+EDITORS = """
+To connect an editor:
+  VS Code   code --install-extension editors/vscode/codekin.vsix   (cd editors/vscode && npm install && npm run package)
+            and set "codekin.server.path" to {codekin}
+  Neovim    vim.opt.runtimepath:append("{plugin}")
+            vim.lsp.config("codekin", {{ cmd = {{ "{codekin}", "lsp" }} }})
+            vim.lsp.enable("codekin")
+  others    start `{codekin} lsp`; README.md has Emacs and Helix
+"""
+
+
+def main(root: Path) -> int:
+    run("index", str(root))
+    with Client.connect() as client:
+        client.post("/workspaces/open", {"root": str(root)})
+        fragments = functions(root)
+        if not fragments:
+            print(f"There is no code that Codekin reads in {root}: `codekin status --files` says why.", file=sys.stderr)
+            return 1
+        show_kin(client, root, fragments)
+        say("A search by words")
+        run("search", "retry with backoff", "--root", str(root), "--limit", "4")
+        show_edit(client, root)
+    print(EDITORS.format(codekin=CODEKIN, plugin=Path("editors/nvim").resolve()))
+    return 0
+
+
+def show_kin(client: Client, root: Path, fragments: Sequence[Fragment]) -> None:
+    """The function with the best kin in its own language, and the one with the best in another."""
+    languages = {fragment.language for fragment in fragments}
+    same = best(client, root, fragments, across=False)
+    say("Code like this, within a language")
+    run("similar", place(root, same), "--language", same.language, "--limit", "4")
+    if len(languages) > 1:
+        other = best(client, root, fragments, across=True)
+        say("Code like this, in another language")
+        run("similar", place(root, other), "--limit", "4", *option("--language", sorted(languages - {other.language})))
+
+
+def show_edit(client: Client, root: Path) -> None:
+    """A new function that is not even saved is found at once; the folder itself stays as it is."""
+    path = "codekin_demo_unsaved.ex"
+    text = "defmodule Demo.Zebra do\n  def gallop(herd, speed) do\n    Enum.map(herd, fn zebra -> {zebra, speed * 2} end)\n  end\nend\n"
+    say("What changes after an edit: a new, unsaved function")
+    run("search", "zebra herd gallops", "--root", str(root), "--limit", "1")
+    client.post("/buffers", {"root": str(root), "path": path, "text": text, "version": 1})
+    wait_for(client, root, "zebra herd gallops", path)
+    run("search", "zebra herd gallops", "--root", str(root), "--limit", "1")
+    client.post("/buffers", {"root": str(root), "path": path, "text": None, "version": 2})
+
+
+def functions(root: Path) -> list[Fragment]:
+    """The functions of a middling size in the index, spread over the files."""
+    with Index.open(places.workspace_folder(places.data_dir(None), root)) as index:
+        found = [fragment for path in index.files() for fragment in index.fragments(path) if is_telling(fragment)]
+    return found[:: max(1, len(found) // TRIED)]
+
+
+def is_telling(fragment: Fragment) -> bool:
+    return fragment.kind in FUNCTIONS and not fragment.part and 6 <= fragment.end_line - fragment.start_line <= 40
+
+
+def best(client: Client, root: Path, fragments: Sequence[Fragment], *, across: bool) -> Fragment:
+    """The fragment whose nearest kin scores highest without being a copy."""
+    languages = sorted({fragment.language for fragment in fragments})
+
+    def score(fragment: Fragment) -> float:
+        wanted = [language for language in languages if (language != fragment.language) == across]
+        question = {"root": str(root), "path": fragment.path, "line": fragment.start_line, "limit": 1}
+        hits = client.post("/similar", {**question, "filters": {"languages": wanted}})["hits"]
+        return hits[0]["score"] if hits and hits[0]["score"] < COPY else 0.0
+
+    return max(fragments, key=score)
+
+
+def wait_for(client: Client, root: Path, text: str, path: str) -> None:
+    """Until a place in the file is found, or so long that something must be wrong."""
+    end = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < end:
+        if any(hit["path"] == path for hit in client.post("/search", {"root": str(root), "text": text, "limit": 3})["hits"]):
+            return
+        time.sleep(0.05)
+
+
+def place(root: Path, fragment: Fragment) -> str:
+    return f"{root / fragment.path}:{fragment.start_line}"
+
+
+def option(name: str, values: Sequence[str]) -> list[str]:
+    return [part for value in values for part in (name, value)]
+
+
+def say(title: str) -> None:
+    print(f"\n── {title} " + "─" * max(0, 90 - len(title)), flush=True)
+
+
+def run(*arguments: str) -> None:
+    """Shows a command as the user would type it, and runs it."""
+    print("$ codekin " + " ".join(json.dumps(part) if " " in part else part for part in arguments), flush=True)
+    subprocess.run([CODEKIN, *arguments], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]).resolve()))
