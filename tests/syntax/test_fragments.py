@@ -1,5 +1,7 @@
 """What is cut out of a text, by a table of sources and the fragments expected of them."""
 
+# ruff: noqa: E501, ISC004, FLY002, SIM300 - the tables hold sources as they are read
+
 import pytest
 
 from codekin.records import Fragment

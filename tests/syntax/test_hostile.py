@@ -85,7 +85,7 @@ DEEP = ["(", "f(", "a |> ", "fn -> ", "if x do ", "{{", "a<", "if (a) {"]
 @pytest.mark.parametrize("opening", DEEP)
 def test_nesting_of_any_depth(language: str, opening: str) -> None:
     """A file nested 20,000 deep would exhaust the stack."""
-    text = opening * 20_000
+    text = opening * (20_000 // max(1, opening.count("{")))
     cut(language, text)
     cursor_context(language, text, len(text))
 
@@ -95,7 +95,7 @@ HOSTILE = {
     "blank": "\n\n  \n",
     "nul": "\0" * 1000,
     "nul inside": "defmodule A do\n  def f(x) do\n    \0\n  end\nend\n",
-    "long line": "x = [" + "a, " * 330_000 + "1]\n",
+    "long line": "x = [" + "a, " * 60_000 + "1]\n",
     "long string": 'def f() do\n  "' + "a" * 1_000_000 + '"\nend\n',
     "surrogates": "def f do\n  \ud800\n  :ok\nend\n",
     "breaks": "def f do\f\n\u2028\x85\v x\n y\nend\n",
@@ -125,8 +125,7 @@ def test_lines_end_as_in_the_protocol(language: str, line_break: str) -> None:
     """Positions would be off in files with other line breaks, or after a form feed."""
     expected = [(one.name, one.start_line, one.end_line) for one in cut(language, REAL[language])]
     text = REAL[language].replace("\n", line_break)
-    if line_break != "\r" or language != "cpp":  # a directive ends with a line feed for the C++ grammar
-        assert [(one.name, one.start_line, one.end_line) for one in cut(language, text)] == expected
+    assert [(one.name, one.start_line, one.end_line) for one in cut(language, text)] == expected
 
 
 def test_other_breaks_count_no_lines() -> None:

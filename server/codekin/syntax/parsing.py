@@ -3,6 +3,7 @@
 It does not know what captures mean.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from time import monotonic
@@ -19,6 +20,7 @@ _LEAST_SECONDS = 5.0
 _CHUNK = 1 << 16
 _WORD = 64
 _WORTH_ANOTHER = 100
+_LONE_RETURN = re.compile(rb"\r(?!\n)")  # the grammars know no such line break
 
 _REPAIRS = {
     "macros": blank_macros,
@@ -50,8 +52,9 @@ def parse(language: str, text: str) -> Tree:
     """
     source = text.encode("utf-8", "replace")
     deadline = _deadline(source)
-    root = _parse(language, source, deadline)
-    damage, repaired = _damage(language, root), source
+    repaired = _LONE_RETURN.sub(b"\n", source)
+    root = _parse(language, repaired, deadline)
+    damage = _damage(language, root)
     for repair in LANGUAGES[language].repairs:
         if damage < _WORTH_ANOTHER:
             break

@@ -143,7 +143,7 @@ def _ends_type(code: Sequence[Token], at: int) -> bool:
     return not signs or before in {";", "{", "}", "(", ",", "::", "const", "struct", "<", "static", "mutable"}
 
 
-def _bound_in_python(code: Sequence[Token]) -> list[str]:
+def _bound_in_python(code: Sequence[Token]) -> list[str]:  # noqa: C901 - one branch for each form that binds
     """Parameters, and names to the left of `=`, after `for`, `as` and before `:=`."""
     bound: list[str] = []
     pattern: list[str] = []
