@@ -45,6 +45,8 @@ class FakeDaemon:
             "/lens": {"lenses": [{"name": "A.go/0", "kind": "function", "start_line": 2, "end_line": 3}]},
             "/complete": {"items": [], "model": "repository", "ms": 1},
             "/complete/events": {},
+            "/duplicates": {"groups": [[HIT, HIT]], "ms": 1},
+            "/index": [{"event": "progress"}, {"result": {"files": 1, "fragments": 2}}],
         }
         self.asked: list[tuple[str, dict]] = []
         self.cancelled: list[str] = []

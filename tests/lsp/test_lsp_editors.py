@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 
+import psutil
 import pytest
 from profiles import PROFILES
 
@@ -51,7 +52,7 @@ def wait_until_ready(editor, after: int = 0) -> None:
 
 @pytest.mark.parametrize("name", list(PROFILES))
 def test_from_the_pipe_to_the_index_and_back(start_editor, project, name):
-    """Each editor finds the twin in its own units, also of code that is not saved, and ends in order."""
+    """Each editor finds the twin in its own units, also of unsaved code, within 80 MB, and ends in order."""
     editor = start_editor()
     editor.replies["workspace/configuration"] = lambda params: [
         {"similar": {"lens_min_score": 0.0}} for _ in params["items"]
@@ -74,6 +75,7 @@ def test_from_the_pipe_to_the_index_and_back(start_editor, project, name):
     assert editor.ask("workspace/symbol", {"query": "parse headers"})
     lens = editor.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})[0]
     assert editor.ask("codeLens/resolve", lens)["command"]["title"].endswith("similar")
+    assert psutil.Process(editor.process.pid).memory_info().rss < 80_000_000
     editor.ask("shutdown")
     editor.send(method="exit")
     assert editor.process.wait(10) == 0

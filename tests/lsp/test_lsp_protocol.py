@@ -1,6 +1,7 @@
 """Every request is answered exactly once, in any order of events and whatever the message."""
 
 import asyncio
+import random
 
 import pytest
 
@@ -227,3 +228,44 @@ async def test_exit_without_shutdown_is_told_by_the_status(window):
     window.notify("exit")
     await window.server.protocol.stopped.wait()
     assert window.server.protocol.exit_code == 1
+
+
+async def test_any_stream_of_messages_gets_one_answer_a_request(window, root, caplog):
+    """Whatever a client sends, in whatever order, each request is answered once and the session lives."""
+    await window.begin(root)
+    source = random.Random(11)
+    methods = [*window.server.protocol.fm.features, "initialize", "unknown/method", "$/cancelRequest", ""]
+    methods = [method for method in methods if method not in {"shutdown", "exit"}]
+    uri = (root / "lib" / "b.ex").as_uri()
+    place = {"line": 2**40, "character": -1}
+    pieces = [
+        None,
+        5,
+        "x",
+        [],
+        {},
+        uri,
+        place,
+        {"uri": uri},
+        {"uri": uri, "version": 1, "text": "é\r🙂"},
+        {"start": place},
+    ]
+    keys = ["textDocument", "position", "range", "text", "query", "command", "arguments", "event", "settings", "id",
+            "contentChanges", "data", "context", "snippet", "filters", "limit", "jsonrpc"]  # fmt: skip
+    numbers = []
+    for number in range(1000, 2000):
+        params = {key: source.choice(pieces) for key in source.sample(keys, 4)} | {
+            "textDocument": source.choice(pieces)
+        }
+        message = {"method": source.choice(methods), "params": source.choice([params, params, *pieces])}
+        if source.random() < 0.7:
+            message["id"] = number
+            numbers.append(number)
+        window.receive(message)
+    for number in numbers:
+        await window.reply(number)
+    assert await window.ask("codekin/status")
+    assert sorted(message["id"] for message in window.sent if message.get("id") in set(numbers)) == numbers
+    internal = {m["error"]["message"] for m in window.sent if m.get("error", {}).get("code") == -32603}
+    assert internal == set()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []

@@ -78,14 +78,19 @@ class Folders:
 
 def initial_folders(params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """URI and name of each folder that `initialize` names, in any of the protocol's three ways."""
-    given = params.get("workspaceFolders")
-    if isinstance(given, list) and given:
-        for folder in given:
-            yield str(folder.get("uri", "")), str(folder.get("name", ""))
+    given = named_folders(params.get("workspaceFolders"))
+    if given:
+        yield from given
     elif isinstance(root := params.get("rootUri"), str):
         yield root, ""
     elif isinstance(path := params.get("rootPath"), str):
         yield uri_of_path(Path(path)), ""
+
+
+def named_folders(given: Any) -> list[tuple[str, str]]:
+    """URI and name of each folder in a list of the protocol's; what is none is left out."""
+    folders = [folder for folder in given if isinstance(folder, dict)] if isinstance(given, list) else []
+    return [(str(folder.get("uri", "")), str(folder.get("name", ""))) for folder in folders]
 
 
 def path_of(uri: str) -> Path | None:

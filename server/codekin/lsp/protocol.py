@@ -139,7 +139,7 @@ class Protocol(LanguageServerProtocol):
             self.stopped.set()
         elif method == lsp.CANCEL_REQUEST:
             self._cancel(params)
-        elif self._initialized and not self._shutdown and (handler := self._handler(method)) is not None:
+        elif self._initialized and not self._shutdown and (handler := self.fm.features.get(method)) is not None:
             task = asyncio.ensure_future(handler(params))
             self._running[f"\0{id(task)}"] = task  # the loop alone would not keep it alive
             task.add_done_callback(self._noted)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from codekin.errors import UsageError
+from codekin.errors import DaemonError, UsageError
 from codekin.lsp.documents import Documents, Snapshot
 from codekin.lsp.folders import Folder, Folders, Place
 from codekin.lsp.positions import Encoding, choose_encoding
@@ -102,7 +102,10 @@ class Session:
         """The daemon, started if none runs. Raises DaemonError."""
         async with self._connecting:
             if self._daemon is None:
-                self._daemon = await self._connect()
+                try:
+                    self._daemon = await self._connect()
+                except (OSError, ImportError) as error:
+                    raise DaemonError(f"The daemon cannot be reached: {error}; see `codekin doctor`.") from error
             return self._daemon
 
     async def post(self, route: str, body: Mapping[str, Any]) -> Any:

@@ -147,6 +147,9 @@ local function request(kind)
       vim.notify("Codekin: " .. error.message, vim.log.levels.WARN)
     end
     local items = not error and result and (result.items or result) or {}
+    for _, item in ipairs(items) do
+      item.insertText = item.insertText:gsub("\r\n", "\n")
+    end
     local current = buffer == vim.api.nvim_get_current_buf() and tick == vim.api.nvim_buf_get_changedtick(buffer)
     if #items > 0 and current and M.may_show() and vim.deep_equal(cursor, vim.api.nvim_win_get_cursor(0)) then
       take(client, items, kind == INVOKED)
@@ -248,24 +251,27 @@ local function accept(cut)
     return false
   end
   local piece = cut(rest)
-  local function apply()
-    if #piece < #rest then
-      insert(piece, 0)
+  local whole = #piece == #rest
+  local over = whole and ghost.replaced or 0
+  local function finish()
+    if not whole then
       go_on(piece, column)
       return
     end
-    insert(piece, ghost.replaced)
     local client, buffer, command = ghost.client, ghost.buffer, ghost.items[ghost.index].command
     clear()
     if command then
       client:exec_cmd(command, { bufnr = buffer })
     end
   end
-  -- Inside an <expr> mapping the text is locked until later.
-  if not pcall(vim.api.nvim_buf_set_text, 0, 0, 0, 0, 0, {}) then
-    vim.schedule(apply)
+  if pcall(insert, piece, over) then
+    finish()
   else
-    apply()
+    -- Inside an <expr> mapping the text is locked until later.
+    vim.schedule(function()
+      insert(piece, over)
+      finish()
+    end)
   end
   return true
 end

@@ -57,7 +57,7 @@ end
 ---@type codekin.Pick
 local function fzf(title, hits)
   local ok, fzf_lua = pcall(require, "fzf-lua")
-  if not ok then
+  if not ok or vim.fn.executable("fzf") == 0 then
     return false
   end
   local lines = vim.tbl_map(function(hit)

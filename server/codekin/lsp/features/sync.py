@@ -83,7 +83,11 @@ class Sync:
             case {"textDocument": {"uri": str() as uri} as item, "contentChanges": list() as changes}:
                 version = item.get("version")
                 number = version if isinstance(version, int) else None
-                if (document := self._session.documents.change(uri, number, changes)) is not None:
+                try:
+                    document = self._session.documents.change(uri, number, changes)
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
+                    raise UsageError(f"A change of {uri} cannot be read; it is left out.") from error
+                if document is not None:
                     self._buffers.changed(uri, document.version)
             case _:
                 raise UsageError("textDocument/didChange needs uri and contentChanges.")

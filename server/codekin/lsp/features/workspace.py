@@ -9,7 +9,7 @@ from codekin.errors import CodekinError
 from codekin.lsp.documents import Documents
 from codekin.lsp.features.sync import Buffers
 from codekin.lsp.features.watching import Watch
-from codekin.lsp.folders import Folder, initial_folders
+from codekin.lsp.folders import Folder, initial_folders, named_folders
 from codekin.lsp.session import Session, read_client
 
 SECTION = "codekin"
@@ -51,12 +51,11 @@ class Workspace:
         """Follow the folders that were added, and let those go that were removed."""
         match params:
             case {"event": Mapping() as event}:
-                for folder in event.get("removed") or ():
-                    self._forget(session.folders.remove(str(folder.get("uri", ""))))
-                for folder in event.get("added") or ():
-                    added = session.folders.add(str(folder.get("uri", "")), str(folder.get("name", "")))
-                    if added is not None:
-                        self._watch(added)
+                for uri, _name in named_folders(event.get("removed")):
+                    self._forget(session.folders.remove(uri))
+                for uri, name in named_folders(event.get("added")):
+                    if (folder := session.folders.add(uri, name)) is not None:
+                        self._watch(folder)
 
     async def configuration_changed(self, session: Session, params: Any) -> None:
         """Take the new settings, or ask for them where the client only says that they changed."""
