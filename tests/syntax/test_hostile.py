@@ -63,7 +63,7 @@ int B<int>::f(const char* s) noexcept { try { throw R"x(a)x"; } catch (...) {} r
 TEST(A, B) { EXPECT_EQ(1, 2) << "\\n"; }
 """,
     "c": "struct a { int b; };\nstatic int f(int a, char **b) {\n  while (a--) { *b++ = 'x'; }\n  return a;\n}\n",
-    "python": "import os\nclass A(B):\n    '''d'''\n    @x\n    async def f(self, *a, b=1):\n        return [c for c in a if c]\n",
+    "python": "class A(B):\n    '''d'''\n    @x\n    async def f(self, *a, b=1):\n        return [c for c in a if c]\n",
 }
 PATHS = {"elixir": "a.ex", "cpp": "a.cc", "c": "a.c", "python": "a.py"}
 
