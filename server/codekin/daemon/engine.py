@@ -14,6 +14,8 @@ from codekin.errors import CodekinError, ModelError
 from codekin.settings import Settings
 
 if TYPE_CHECKING:  # the seams bring numpy, which the first handshake does not need
+    from concurrent.futures import Future
+
     from codekin.models.service import EmbeddingService
     from codekin.seams import Embedder, TextKind, Vectors
 
@@ -25,8 +27,8 @@ LOADING = "model is loading"
 class Engine:
     """Holds the embedding service; every method may be called from any thread."""
 
-    def __init__(self, data: Path, settings: Settings, changed: Callable[[], None]) -> None:
-        """`changed` is called, in some thread, when the model is loaded or has failed."""
+    def __init__(self, data: Path, settings: Settings, changed: Callable[[bool], None]) -> None:
+        """`changed` is called, in some thread, when the model is there or failed; True when it replaced another."""
         self._data = data
         self._settings = settings
         self._service: EmbeddingService | None = None
@@ -53,6 +55,16 @@ class Engine:
         if self._service is None or not self._service.ready:
             return None
         return QueryEmbedder(self._service)
+
+    def reload(self, load: "Callable[[], Embedder] | None" = None) -> "Future[Embedder]":
+        """Loads another embedder (the settings' choice where none is given) behind the jobs at hand.
+
+        It takes the old one's place once it is loaded; when it fails, the old one serves on and
+        the future raises why.
+        """
+        swapped = self.service().reload(load or self._chosen)
+        swapped.add_done_callback(lambda done: self._changed(not done.exception()))
+        return swapped
 
     def degraded(self) -> str:
         """Why answers come without vectors; empty when they come with them."""
@@ -81,10 +93,9 @@ class Engine:
             self._problem = f"The embedding model cannot be loaded ({error}); see the daemon's log."
         finally:
             self._imported.set()
-            self._changed()
+            self._changed(False)
 
     def _chosen(self) -> "Embedder":
-        """The embedder of the settings, or the next best that can be had, which then says so."""
         from codekin.models import choose_embedder  # noqa: PLC0415 - brings torch
 
         return choose_embedder(self._settings.models, self._data / "kernels.json")

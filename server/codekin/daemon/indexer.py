@@ -58,6 +58,10 @@ class Indexer:
         if self._process and self._process.stdin and not self._process.stdin.is_closing():
             self._process.stdin.write(json.dumps(command).encode() + b"\n")
 
+    def restart(self) -> None:
+        """Lets the child end; another one takes its place at once."""
+        self.tell({"do": "stop"})
+
     async def stop(self) -> None:
         """Ends the child: asked, then by closing its input, then by force."""
         self._stopping = True
@@ -83,6 +87,8 @@ class Indexer:
                 code = error.errno or 1
             if self._stopping:
                 return
+            if code == 0:
+                continue
             failures = 0 if loop.time() - began > CALM_SECONDS else failures + 1
             wait = RESTART_DELAYS[min(failures, len(RESTART_DELAYS)) - 1] if failures else 0.0
             log.warning("An indexer ended with status %s; it starts again in %g seconds.", code, wait)

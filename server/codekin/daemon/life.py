@@ -11,11 +11,11 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -74,7 +74,7 @@ def live(data: Path, build: Callable[[Path], Served]) -> None:
         listener = _bound(path)  # early: clients that come now wait in its queue
         try:
             served = build(data)
-            asyncio.run(_serve(served, [listener, *_loopback(served.loopback_port)], path))
+            _run(_serve(served, [listener, *_loopback(served.loopback_port)], path))
         except Exception:
             log.exception("The daemon failed.")
             raise
@@ -134,6 +134,13 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+def _run(serving: Coroutine[Any, Any, None]) -> None:
+    """Like asyncio.run, but does not wait for threads that are deep in native code: the process ends anyway."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    loop.run_until_complete(serving)
 
 
 async def _serve(served: Served, sockets: list[socket.socket], path: Path) -> None:

@@ -5,6 +5,7 @@ daemon and the others find it. Light: it is part of every window.
 """
 
 import fcntl
+import os
 import socket
 import struct
 import subprocess
@@ -18,6 +19,7 @@ from typing import Any
 
 from codekin import places
 from codekin.daemon.build import judge
+from codekin.daemon.memory import ENVIRONMENT
 from codekin.errors import DaemonError, WireError
 from codekin.wire import JsonClient, endpoint
 
@@ -126,9 +128,16 @@ def _spawn(data: Path) -> subprocess.Popen[bytes]:
     -P keeps the working folder out of the import path: a repository may hold a torch.py.
     """
     command = [sys.executable, "-P", "-m", "codekin.daemon", "--data-dir", str(data)]
+    environment = {**ENVIRONMENT, **os.environ}
     with _words_path(data).open("wb") as words:
         process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=words, stderr=words, cwd=data, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=words,
+            stderr=words,
+            cwd=data,
+            env=environment,
+            start_new_session=True,
         )
     # A window outlives several daemons: each one that ends is reaped, so that no zombie stays.
     threading.Thread(target=process.wait, name="codekin-reaper", daemon=True).start()

@@ -14,7 +14,8 @@ from starlette.requests import Request
 
 from codekin.daemon.engine import Engine
 from codekin.daemon.guard import Activity, Guard
-from codekin.daemon.work import Workers
+from codekin.daemon.memory import Heap
+from codekin.daemon.work import Priority, Workers
 from codekin.daemon.workspaces import Workspace, Workspaces
 from codekin.settings import Settings, load_settings
 
@@ -112,17 +113,16 @@ class Daemon:
             path.write_text(secrets.token_urlsafe(32))
         return path.read_text().strip()
 
-    def _model_changed(self) -> None:
-        """Tells every listener, from whatever thread, that the model is there or has failed."""
-        event = {"event": "model"}
-        if self._loop is None or self._loop.is_closed():
-            return
-        for workspace in list(self.workspaces.open.values()):
-            self._loop.call_soon_threadsafe(workspace.tell, event)
+    def _model_changed(self, replaced: bool) -> None:
+        """Tells every listener and indexer, from whatever thread, that there is another model or that it failed."""
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self.workspaces.model_changed, replaced)
 
     async def _reap(self) -> None:
+        heap = Heap()
         while True:
             await asyncio.sleep(REAP_SECONDS)
+            await self.workers.run(Priority.LEARN, heap.trim_if_grown)
             await self.workspaces.close_idle(self.settings.daemon.workspace_idle_minutes * 60)
 
 

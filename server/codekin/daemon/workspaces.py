@@ -193,6 +193,14 @@ class Workspaces:
         workspace.used = time.monotonic()
         return workspace
 
+    def model_changed(self, replaced: bool) -> None:
+        """Tells the listeners; where it replaced another, indexers begin again and embed in its space."""
+        for workspace in self.open.values():
+            workspace.tell({"event": "model"})
+            if replaced and workspace.indexer and workspace.state == "ready":
+                workspace.state = "indexing"
+                workspace.indexer.restart()
+
     def busy(self) -> bool:
         """Whether some workspace is being indexed."""
         return any(workspace.state in ("starting", "indexing") for workspace in self.open.values())

@@ -23,6 +23,7 @@ ROOMS = (
     "status",
     "events",
     "indexing",
+    "models",
     "openai",
     "completion",
     "learning",

@@ -28,7 +28,7 @@ OUTCOMES: Mapping[str, "Outcome"] = {
     "partially_accepted": "partial",
     "rejected": "rejected",
 }
-WAITS_FOR_CORPUS = 120.0
+WAITS_FOR_FILES = 120.0
 
 
 async def complete(request: Request) -> Response:
@@ -45,9 +45,11 @@ async def complete(request: Request) -> Response:
     workspace = daemon.workspaces.get(asked.root())
     room = await _room(daemon)
     question = await daemon.workers.run(Priority.COMPLETION, _question, asked, workspace)
+    if asked.flag("wait"):
+        await _scanned(workspace)
     room.follow(workspace.root, workspace.folder, _Files(workspace), workspace.buffers)
     if asked.flag("wait"):
-        await asyncio.wait_for(room.settled(workspace.root), WAITS_FOR_CORPUS)
+        await room.settled(workspace.root)
     answer: dict[str, Any] = {"items": [], "model": room.status(None)["model"]}
     try:
         items = await room.complete(question, workspace.settings.completion)
@@ -88,6 +90,16 @@ def _question(asked: Asked, workspace: Workspace) -> "Question":
         is_invoked=asked.text("trigger", "automatic") == "invoked",
         alternatives=asked.number("alternatives", 1, low=1, high=MOST_ALTERNATIVES),
     )
+
+
+async def _scanned(workspace: Workspace) -> None:
+    """Waits until the workspace's files are known; not for their vectors, and not for ever."""
+    last = time.monotonic() + WAITS_FOR_FILES
+    while time.monotonic() < last:
+        phase = (workspace.progress or {}).get("phase", "files")
+        if workspace.state not in ("starting", "indexing") or phase != "files":
+            return
+        await asyncio.sleep(0.05)
 
 
 class _Files:
