@@ -1,5 +1,7 @@
 """What stands around a cursor (`¦` in the sources), what is local, and what does not parse."""
 
+# ruff: noqa: E501, ISC004 - the tables hold sources as they are read
+
 import pytest
 
 from codekin.syntax import cursor_context, error_count, local_names, parses, rename_locals
