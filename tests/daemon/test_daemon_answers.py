@@ -184,6 +184,15 @@ async def test_the_status_says_what_is_wrong_and_what_to_do(ask, daemon, root, d
         assert any(key in problem for problem in status["problems"])
 
 
+async def test_a_changed_settings_file_counts_at_once(ask, root):
+    """Settings would count only after a restart."""
+    (root / ".codekin.toml").write_text("[similar]\nlimit = 1\n")
+    _, before = await ask("/search", root=str(root), text="fetch default from cache")
+    (root / ".codekin.toml").write_text("[similar]\nlimit = 2\n")
+    _, after = await ask("/search", root=str(root), text="fetch default from cache")
+    assert (len(before["hits"]), len(after["hits"])) == (1, 2)
+
+
 async def test_an_index_that_cannot_be_read_is_a_problem_not_a_failure(ask, root, data):
     """A damaged file would take the status down with it."""
     folder = places.workspace_folder(data, root)

@@ -35,7 +35,7 @@ def kin_of(engine: Engine, workspace: Workspace, query: Fragment, filters: Filte
 
     if not workspace.has_index():
         return Found((), "", NO_INDEX)
-    index, embedder = workspace.index(), engine.embedder()
+    index, embedder = workspace.index(), embedder_of(engine, workspace)
     hits = retrieval.similar(index, embedder, query, filters, limit)
     return Found(hits, *_part_of_vectors(engine, index, embedder, query.digest))
 
@@ -46,7 +46,7 @@ def matches_of(engine: Engine, workspace: Workspace, text: str, filters: Filters
 
     if not workspace.has_index():
         return Found((), "", NO_INDEX)
-    index, embedder = workspace.index(), engine.embedder()
+    index, embedder = workspace.index(), embedder_of(engine, workspace)
     hits = retrieval.search(index, embedder, text, filters, limit)
     return Found(hits, *_part_of_vectors(engine, index, embedder, ""))
 
@@ -57,7 +57,7 @@ def counts_of(engine: Engine, workspace: Workspace, fragments: Sequence[Fragment
 
     if not workspace.has_index():
         return [0] * len(fragments)
-    return retrieval.lens(workspace.index(), engine.embedder(), fragments, least)
+    return retrieval.lens(workspace.index(), embedder_of(engine, workspace), fragments, least)
 
 
 def copies_in(workspace: Workspace, filters: Filters, limit: int) -> list[list[Hit]]:

@@ -122,7 +122,7 @@ class Daemon:
         heap = Heap()
         while True:
             await asyncio.sleep(REAP_SECONDS)
-            await self.workers.run(Priority.LEARN, heap.trim_if_grown)
+            await self.workers.run(Priority.QUERY, heap.trim_if_grown)  # niced, it would hold the heap's lock for long
             await self.workspaces.close_idle(self.settings.daemon.workspace_idle_minutes * 60)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from codekin import places
 from codekin.daemon.indexer import Event, Indexer
 from codekin.errors import StoreError, UsageError
-from codekin.settings import Settings, load_settings
+from codekin.settings import Settings, load_settings, settings_stamp
 
 if TYPE_CHECKING:
     from codekin.index import Index
@@ -54,6 +54,7 @@ class Workspace:
     listeners: set[asyncio.Queue[Event]] = field(default_factory=set)
     used: float = field(default_factory=time.monotonic)
     indexer: Indexer | None = None
+    _stamp: tuple[int, ...] | None = None
     _noted: list[str] = field(default_factory=list)
     _index: "Index | None" = None
 
@@ -67,10 +68,17 @@ class Workspace:
         """The indexer's process id while it runs."""
         return self.indexer.pid if self.indexer else None
 
-    def configure(self, overrides: Mapping[str, Any]) -> None:
-        """Reads the settings again, with the editor's on top."""
-        self.overrides = overrides
-        self.settings, self.settings_problems = load_settings(self.data, self.root, overrides)
+    def configure(self, overrides: Mapping[str, Any] | None = None) -> None:
+        """Reads the settings where a file or the editor's settings have changed, and tells the indexer."""
+        stamp = settings_stamp(self.data, self.root)
+        if stamp == self._stamp and overrides in (None, self.overrides):
+            return
+        self._stamp = stamp
+        self.overrides = self.overrides if overrides is None else overrides
+        self.settings, self.settings_problems = load_settings(self.data, self.root, self.overrides)
+        if self.indexer:
+            self.indexer.tell({"do": "settings", "settings": dict(self.overrides)})
+            self.tell({"event": "settings"})
 
     def has_index(self) -> bool:
         """Whether there is one to read; a fresh workspace has none until its indexer has begun it."""
@@ -182,14 +190,12 @@ class Workspaces:
         workspace = self.open.get(root)
         if workspace is None:
             workspace = self.open[root] = Workspace(root, self._data)
-            workspace.configure(overrides or {})
+            workspace.configure(overrides)
             self._before_indexing()
             workspace.start_indexer()
             log.info("Opened a workspace (%d open).", len(self.open))
-        elif overrides is not None and overrides != workspace.overrides:
+        else:
             workspace.configure(overrides)
-            if workspace.indexer:
-                workspace.indexer.tell({"do": "settings", "settings": dict(overrides)})
         workspace.used = time.monotonic()
         return workspace
 

@@ -4,7 +4,7 @@ A wrong key or type is a sentence that names the key; everything else still work
 nothing of what the settings do.
 """
 
-from codekin.settings.load import load_settings
+from codekin.settings.load import load_settings, settings_stamp
 from codekin.settings.schema import (
     CompletionSettings,
     DaemonSettings,
@@ -26,4 +26,5 @@ __all__ = [
     "Settings",
     "SimilarSettings",
     "load_settings",
+    "settings_stamp",
 ]

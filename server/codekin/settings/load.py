@@ -34,13 +34,28 @@ def load_settings(
     return settings, tuple(problems)
 
 
+def settings_stamp(data: Path | None = None, root: Path | None = None) -> tuple[int, ...]:
+    """Changes whenever one of the settings files does."""
+    return tuple(_stamp(path) for path, _ in _files(data, root))
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _files(data: Path | None, root: Path | None) -> list[tuple[Path, Trust]]:
+    paths = [(places.config_dir() / USER_FILE, Trust.USER)]
+    paths += [(data / USER_FILE, Trust.USER)] if data else []
+    return paths + ([(root / WORKSPACE_FILE, Trust.WORKSPACE)] if root else [])
+
+
 def _sources(
     data: Path | None, root: Path | None, overrides: Mapping[str, Any]
 ) -> Iterator[tuple[str, Trust, Mapping[str, Any], str]]:
-    paths = [(places.config_dir() / USER_FILE, Trust.USER)]
-    paths += [(data / USER_FILE, Trust.USER)] if data else []
-    paths += [(root / WORKSPACE_FILE, Trust.WORKSPACE)] if root else []
-    for path, trust in paths:
+    for path, trust in _files(data, root):
         yield str(path), trust, *_read(path)
     inner = overrides.get("codekin", overrides)
     yield "The editor's settings", Trust.CLIENT, *_sections_only(inner)
