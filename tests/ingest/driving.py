@@ -63,7 +63,7 @@ class Driven:
             self.now = max(self.now, time.monotonic())
             wait = self.indexer.step(self.now)
             while self._submitted:
-                self.indexer.embedded(self._outcome(self._submitted.pop()), self.now)
+                self.indexer.embedded(self._outcome(self._submitted.pop(0)), self.now)
                 wait = 0.0
             if wait >= 5.0:
                 break

@@ -6,11 +6,14 @@ Knows nothing of threads and embedders.
 """
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import Final
+
+import numpy as np
 
 from codekin.index import Index
 from codekin.ingest.embedding import Embedded
+from codekin.models.heads import Head
 
 MOST_TEXTS: Final = 32
 MOST_CHARACTERS: Final = 32_000
@@ -20,11 +23,17 @@ _AHEAD: Final = 1_024
 _MOST_FRESH: Final = 512
 
 
+ReadHead = Callable[[str], Head | None]
+
+
 class Backlog:
     """The missing vectors of one index; used by the index's writing thread alone."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, read_head: ReadHead = lambda _base: None) -> None:
+        """`read_head` gives the head that was learned on a base space, if there is one."""
         self._index = index
+        self._read_head = read_head
+        self._head: Head | None = None
         self._fresh: dict[str, str] = {}
         self._waiting: deque[tuple[str, str]] = deque()
         self._more = True
@@ -46,14 +55,15 @@ class Backlog:
         self._index.ensure_space(opened.space, opened.name, opened.dimensions)
         self.space, self._more = opened.space, True
         self._waiting.clear()
+        self.take_head()
 
-    def next_batch(self, most: int = MOST_TEXTS) -> dict[str, str]:
-        """Up to `most` texts by digest to embed next; empty when every fragment has its vector."""
+    def next_batch(self, most: int = MOST_TEXTS, away: Container[str] = ()) -> dict[str, str]:
+        """Up to `most` texts by digest to embed next; empty when all have their vector or are `away` for it."""
         while self._fresh:
             if fresh := self._next_fresh(most):
                 return fresh
         if not self._waiting and self._more:
-            self._look_ahead()
+            self._look_ahead(away)
         batch: dict[str, str] = {}
         characters = 0
         while self._waiting and len(batch) < most:
@@ -66,8 +76,19 @@ class Backlog:
         return batch
 
     def store(self, embedded: Embedded) -> None:
-        """Stores a batch's vectors."""
+        """Stores a batch's vectors, and beside them what the head makes of them."""
         self.stored += self._index.put_vectors(embedded.vectors, embedded.space)
+        if self._head and embedded.vectors:
+            moved = self._head.move(np.asarray(list(embedded.vectors.values()), np.float32))
+            self._index.put_vectors(dict(zip(embedded.vectors, moved, strict=True)), self._head.space)
+
+    def take_head(self) -> None:
+        """Goes on with the head that the workspace has learned by now, once all vectors have been moved; or without."""
+        before, self._head = self._head, self._read_head(self.space) if self.space else None
+        if self._head and self._head.space != (before.space if before else ""):
+            self._index.ensure_space(self._head.space, self._head.name, len(self._head.matrix))
+            self._index.project_space(self.space, self._head.space, self._head.move)
+            self._more = True
 
     def give_back(self, batch: Mapping[str, str]) -> None:
         """Takes back a batch that failed, behind all others."""
@@ -76,24 +97,33 @@ class Backlog:
     def missing(self) -> int:
         """How many fragments lack a vector of this space, as far as it is known."""
         status = self._index.status()
-        covered = status.vectors if status.space == self.space else 0
+        covered = status.vectors if status.space in {self.space, self._target} else 0
         return max(status.fragments - covered, 0)
 
     def finish(self) -> bool:
-        """Makes the space, now whole, the serving one; False when it was already."""
+        """Makes the space, now whole, the serving one; False when it was already.
+
+        Under a head the base's vectors are kept: they are what the next head moves.
+        """
         serving = self._index.serving_space()
-        if not self.space or serving is None or serving.fingerprint == self.space:
+        if not self.space or serving is None or serving.fingerprint == self._target:
             return False
-        self._index.promote(self.space)
+        self._index.promote(self._target, keep_old=self._head is not None and serving.fingerprint == self.space)
         return True
+
+    @property
+    def _target(self) -> str:
+        """The space that shall serve."""
+        return self._head.space if self._head else self.space
 
     def _next_fresh(self, most: int) -> dict[str, str]:
         """The oldest of the fresh texts, without those that have their vector already."""
         texts = {digest: self._fresh.pop(digest) for digest in list(self._fresh)[:most]}
         return {digest: texts[digest] for digest in self._index.missing_digests(self.space, texts)}
 
-    def _look_ahead(self) -> None:
+    def _look_ahead(self, away: Container[str]) -> None:
         """Fetches the next missing texts, alike in length side by side, so that little is padded."""
         found = self._index.unembedded(self.space, _AHEAD)
-        self._waiting = deque(sorted(found, key=lambda item: len(item[1])))
+        wanted = [(digest, text) for digest, text in found if digest not in away]
+        self._waiting = deque(sorted(wanted, key=lambda item: len(item[1])))
         self._more = bool(found)

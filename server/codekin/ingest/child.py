@@ -2,7 +2,7 @@
 
 Commands come as JSON lines on standard input, events leave as JSON lines on standard output.
 Commands (`do`): `rescan`; `buffer` with `path` and `text` (null: the file counts again);
-`settings` with the editor's settings; `stop`.
+`settings` with the editor's settings; `head` (another head was activated); `stop`.
 Events (`event`): `progress` (`phase` files or vectors, `done`, `total`, `rate` a second,
 `seconds_left`), `searchable` (all words are in), `ready` (all vectors too, with the counts of
 files, fragments, skipped, embedded, reused, pending and the seconds), `changed` (`count`, the
@@ -18,6 +18,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -39,6 +40,7 @@ from codekin.ingest.schedule import Schedule
 from codekin.ingest.update import Workspace
 from codekin.ingest.vectors import VectorWork
 from codekin.ingest.watch import Watch, watch
+from codekin.models.heads import Head, active_head
 from codekin.seams import Embedder
 from codekin.settings import IndexSettings, load_settings
 
@@ -59,6 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--socket", default="", help="where texts are embedded; without it words alone are indexed")
     given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING)
+    warnings.filterwarnings("ignore", module="watchdog")  # it warns of folders that come and go; we watch anew then
     die_with_parent()
     yield_to_others()
     inbox: SimpleQueue[Message] = SimpleQueue()
@@ -83,7 +86,7 @@ class _Child:
         self._watch = self._start_watch(settings)
         self._index = Index.open(places.workspace_folder(data, root), write=True)
         thread = EmbeddingThread(lambda: _open_embedder(socket), self._embedded) if socket else None
-        vectors = VectorWork(Backlog(self._index), thread, self._reports)
+        self._vectors = vectors = VectorWork(Backlog(self._index, self._read_head), thread, self._reports)
         self._indexer = Indexer(self._workspace(settings), self._reports, vectors, self._schedule, self._watch_anew)
 
     def run(self) -> None:
@@ -139,12 +142,22 @@ class _Child:
             self._indexer.rescan()
         elif wanted == "buffer":
             self._buffer(command, now)
+        elif wanted == "head":
+            self._vectors.take_head()
         elif wanted == "settings":
             given = command.get("settings")
             self._configure(given if isinstance(given, dict) else {})
         elif wanted != "stop":
             self._reports.problem(f"The indexer does not know the command {wanted!r}.")
         return wanted != "stop"
+
+    def _read_head(self, base_space: str) -> Head | None:
+        """The head that was learned here; one that is refused is told of, and the base serves."""
+        try:
+            return active_head(places.learning_folder(self._data, self._root), base_space)
+        except CodekinError as error:
+            self._reports.problem(str(error))
+            return None
 
     def _buffer(self, command: Mapping[str, Any], now: float) -> None:
         path, text = command.get("path"), command.get("text")

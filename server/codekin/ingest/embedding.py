@@ -31,7 +31,7 @@ class Embedded:
 
 
 class EmbeddingThread:
-    """One batch at a time; `done` is called in this thread with each outcome."""
+    """One batch after the other; `done` is called in this thread with each outcome."""
 
     def __init__(self, open_embedder: Callable[[], Embedder], done: Callable[[Embedded], None]) -> None:
         self._open = open_embedder
@@ -42,7 +42,7 @@ class EmbeddingThread:
         self._thread.start()
 
     def submit(self, texts: Mapping[str, str]) -> None:
-        """Asks for the vectors of texts by digest; not before the outcome of the batch before."""
+        """Asks for the vectors of texts by digest; outcomes come in the order of the batches."""
         self._batches.put(texts)
 
     def close(self) -> None:

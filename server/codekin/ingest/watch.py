@@ -65,7 +65,7 @@ class HintHandler(FileSystemEventHandler):  # type: ignore[misc]  # checked with
             path = os.fsdecode(raw).removeprefix(self._prefix)
             if path and os.fsdecode(raw) != path:
                 self._take(path)
-        if event.is_directory and ".git" not in os.fsdecode(event.src_path).split(os.sep):
+        if event.is_directory and ".git" not in Path(os.fsdecode(event.src_path)).parts:
             self._take_folder(event)
 
     def _take_folder(self, event: FileSystemEvent) -> None:
