@@ -50,8 +50,8 @@ def without_next_lines(gap: Gap, text: str) -> str:
     """Stops before the line that stands below already, or one nearly the same."""
     below = _next_line(gap)
     lines = text.split("\n")
-    if len(below) < 3:
-        return text
+    if len(below) < 3 or _BLOCK_END.fullmatch(below):
+        return text  # closers are looked at by their indentation
     if _alike((gap.line_before + lines[0]).strip(), below) and not gap.line_before.strip():
         return ""
     kept = next((at for at, line in enumerate(lines[1:], 1) if _alike(line.strip(), below)), len(lines))
