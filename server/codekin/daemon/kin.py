@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from codekin import places
 from codekin.daemon.engine import Engine
 from codekin.daemon.workspaces import Workspace
 from codekin.records import Filters, Fragment, Hit
@@ -65,6 +66,20 @@ def copies_in(workspace: Workspace, filters: Filters, limit: int) -> list[list[H
     from codekin import retrieval  # noqa: PLC0415 - brings numpy
 
     return retrieval.duplicates(workspace.index(), filters, limit) if workspace.has_index() else []
+
+
+def embedder_of(engine: Engine, workspace: Workspace) -> "Embedder | None":
+    """What embeds a query for the space that serves in this workspace: the model, or the model under a learned head."""
+    from codekin.models.heads import HeadedEmbedder, head_of_space  # noqa: PLC0415 - brings numpy
+
+    base, serving = engine.embedder(), workspace.index().serving_space()
+    if base is None or serving is None or serving.fingerprint == base.space:
+        return base
+    head = workspace.head
+    if head is None or head.space != serving.fingerprint:
+        folder = places.learning_folder(workspace.data, workspace.root)
+        head = workspace.head = head_of_space(folder, serving.fingerprint, base.space)
+    return HeadedEmbedder(base, head) if head else base
 
 
 def _part_of_vectors(engine: Engine, index: "Index", embedder: "Embedder | None", digest: str) -> tuple[str, str]:

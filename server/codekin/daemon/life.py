@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 
 from codekin import places
 from codekin.daemon.guard import BoundedProtocol
-from codekin.daemon.start import LEADER_LOCK
+from codekin.daemon.start import LEADER_LOCK, listens
 
 TAKEOVER_SECONDS = 30.0
 """How long a daemon waits for one that is leaving; longer than DRAIN_SECONDS."""
@@ -85,14 +85,17 @@ def live(data: Path, build: Callable[[Path], Served]) -> None:
 
 @contextmanager
 def _leadership(runtime: Path, path: Path) -> Iterator[bool]:
-    """Whether the lock was free, or became so because the daemon that held it was leaving."""
+    """Whether the lock was free, or became so because the daemon that held it was leaving or dying.
+
+    A leader that listens is left alone; one that does not is starting or on its way out.
+    """
     deadline = time.monotonic() + TAKEOVER_SECONDS
     with (runtime / LEADER_LOCK).open("a") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if path.exists() or time.monotonic() > deadline:
+                if listens(path) or time.monotonic() > deadline:
                     yield False
                     return
                 time.sleep(0.05)

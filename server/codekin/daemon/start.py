@@ -61,13 +61,13 @@ def greet(data: Path) -> Mapping[str, Any] | None:
     Raises DaemonError where something listens and does not answer as a daemon does.
     """
     path = places.socket_path(data)
-    if not _listens(path):
+    if not listens(path):
         return None
     try:
         with JsonClient(endpoint(path, timeout=ANSWER_SECONDS, attempts=1)) as client:
             greeting = client.get("/handshake")
     except WireError as error:
-        if error.status == 0 and not _listens(path):
+        if error.status == 0 and not listens(path):
             return None
         raise DaemonError(f"The daemon does not answer ({error}) `codekin daemon stop` ends it.") from error
     if not isinstance(greeting, dict) or greeting.get("product") != "codekin":
@@ -98,7 +98,8 @@ def is_led(data: Path) -> bool:
     return False
 
 
-def _listens(path: Path) -> bool:
+def listens(path: Path) -> bool:
+    """Whether some process answers the door at a socket's path."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.settimeout(ANSWER_SECONDS)
@@ -111,14 +112,16 @@ def _listens(path: Path) -> bool:
 def _start_one(data: Path, deadline: float) -> None:
     """Starts a daemon unless another client has just done so, and waits until it listens."""
     with _turn(data, deadline):
-        if _listens(places.socket_path(data)):
+        if listens(places.socket_path(data)):
             return
         process = _spawn(data)
         while time.monotonic() < deadline:
-            if _listens(places.socket_path(data)):
+            if listens(places.socket_path(data)):
                 return
             if process.poll():
                 raise DaemonError(f"The daemon could not start: {_last_words(data)}")
+            if process.poll() == 0:
+                return  # it met another leader, which may have left since: the caller looks again
             time.sleep(0.02)
 
 
@@ -171,7 +174,7 @@ def _ask_to_leave(data: Path, reason: str) -> None:
 
 def _wait_until_gone(data: Path, deadline: float) -> None:
     """A daemon that drains unlinks its socket first; the next one waits for its lock."""
-    while _listens(places.socket_path(data)) and time.monotonic() < deadline:
+    while listens(places.socket_path(data)) and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
