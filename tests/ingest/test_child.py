@@ -118,11 +118,7 @@ def test_a_save_is_told_and_found(child: Child, root: Path, data: Path) -> None:
     with read(root, data) as index:
         assert {"M77.f77_0/1"} <= {fragment.name for fragment in index.fragments("lib/new/fresh.ex")}
         assert not index.status().lexical_behind
-
-
-def test_an_atomic_save_is_told(child: Child, root: Path) -> None:
-    """Most editors write a new file and rename it over the old one."""
-    write(root, "lib/part0/.m0.ex.swp", 78)
+    write(root, "lib/part0/.m0.ex.swp", 78)  # most editors write a new file and rename it over the old one
     (root / "lib/part0/.m0.ex.swp").rename(root / "lib/part0/m0.ex")
     child.wait_for("changed", "lib/part0/m0.ex")
 
@@ -143,8 +139,7 @@ def test_what_is_no_command_is_a_problem_and_no_more(child: Child) -> None:
     """A line cut off or a path that leads out must neither end the child nor be obeyed."""
     assert child.process.stdin is not None
     child.process.stdin.write("{not json}\n[1]\n" + "[" * 100_000 + "\n")
-    for _ in range(1):
-        child.wait_for("problem")
+    child.wait_for("problem")
     child.tell(do="buffer", path="../outside.ex", text="x")
     assert "inside" in child.wait_for("problem")["message"]
     child.tell(do="rescan")
@@ -168,7 +163,8 @@ def test_it_dies_with_its_parent(root: Path, data: Path, tmp_path: Path) -> None
     held, kept = os.pipe()  # the input stays open, so that only the parent's death counts
     script = (
         "import subprocess, sys\n"
-        "child = subprocess.Popen([sys.executable, '-P', '-m', 'codekin.ingest.child', *sys.argv[1:]], stdin=0, stdout=1)\n"
+        "command = [sys.executable, '-P', '-m', 'codekin.ingest.child', *sys.argv[1:]]\n"
+        "child = subprocess.Popen(command, stdin=0, stdout=1)\n"
         "print(child.pid, file=sys.stderr, flush=True)\n"
         "child.wait()\n"
     )
@@ -211,6 +207,7 @@ def test_a_second_writer_is_refused(child: Child, root: Path, data: Path) -> Non
     second.close()
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment_leave_an_index_that_heals(root: Path, data: Path, tmp_path: Path) -> None:
     """A crash would lose fragments, or keep some that no file holds."""
     rng = random.Random(7)
@@ -229,20 +226,18 @@ def test_kills_at_any_moment_leave_an_index_that_heals(root: Path, data: Path, t
         assert not index.status().lexical_behind
 
 
-def test_the_nice_value_is_the_lowest(child: Child) -> None:
-    """Indexing would slow down what the user waits for."""
+def test_it_is_last_in_line_and_goes_on_after_a_stop(child: Child) -> None:
+    """Indexing would slow down what the user waits for, or never go on after a suspension."""
     assert os.getpriority(os.PRIO_PROCESS, child.process.pid) == 19
-
-
-def test_events_survive_a_stop(child: Child) -> None:
-    """A suspended child goes on where it was."""
     child.process.send_signal(signal.SIGSTOP)
     child.tell(do="rescan")
     child.process.send_signal(signal.SIGCONT)
     child.wait_for("ready")
 
 
-@pytest.mark.parametrize("path", ["", "/etc/passwd", "../a", "a/../../b", "a//b", "./a", "a\0b", ".git/config", "x/.git/HEAD"])
+@pytest.mark.parametrize(
+    "path", ["", "/etc/passwd", "../a", "a/../../b", "a//b", "./a", "a\0b", ".git/config", "x/.git/HEAD"]
+)
 def test_paths_that_lead_out_are_told_apart(path: str) -> None:
     """A client must not have files outside the workspace read."""
     assert not is_inside(path)

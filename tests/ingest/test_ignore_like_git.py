@@ -14,10 +14,11 @@ from codekin.ingest.scan import Scope, scan
 
 NAMES = ["a", "b", "ab", "aab", "foo", "bar", "foo.ex", "bar.ex", "a b", "[x]", "é", "x.log", "#h", "!n", "deep"]
 PATTERNS = [
-    "a", "*.ex", "/foo", "foo/", "**/bar", "a/**", "a/**/b", "/*", "!foo", "!*.ex", "!/a/", "*", "a*b", "?", "??", "[ab]", "[!a]",
-    "[a-c]*", "[[:alpha:]]", "[]x]", "\\#h", "\\!n", "#h", "a\\ b", "a b  ", "foo/*", "!foo/bar.ex", "**", "**/", "/**", "deep/**/a",
-    "***/a", "[[]x]", "\\[x\\]", "[x", "a\\", "*/b", "/*/foo.ex", "x.*", "!x.log", "é", "[^b]", "f*o*", "*.e[wx]", "[a\\-b]", "", "/",
-    "//", "a//b", "[[:foo:]]", "[b-a]", "foo.ex/", "deep/", "a/", "b/**/", "**/a/**", "a/*/**/b", "bar/../foo", "./a", "[[:alnum:][:punct:]]x",
+    "a", "*.ex", "/foo", "foo/", "**/bar", "a/**", "a/**/b", "/*", "!foo", "!*.ex", "!/a/", "*", "a*b", "?", "??",
+    "[ab]", "[!a]", "[a-c]*", "[[:alpha:]]", "[]x]", "\\#h", "\\!n", "#h", "a\\ b", "a b  ", "foo/*", "!foo/bar.ex",
+    "**", "**/", "/**", "deep/**/a", "***/a", "[[]x]", "\\[x\\]", "[x", "a\\", "*/b", "/*/foo.ex", "x.*", "!x.log",
+    "é", "[^b]", "f*o*", "*.e[wx]", "[a\\-b]", "", "/", "//", "a//b", "[[:foo:]]", "[b-a]", "foo.ex/", "deep/", "a/",
+    "b/**/", "**/a/**", "a/*/**/b", "bar/../foo", "./a", "[[:alnum:][:punct:]]x",
 ]  # fmt: skip
 
 
@@ -56,8 +57,8 @@ def everything(root: Path) -> list[str]:
         if ".git" in folders:
             folders.remove(".git")
         place = os.path.relpath(folder, root)
-        paths += [os.path.normpath(os.path.join(place, name)) + "/" for name in folders]
-        paths += [os.path.normpath(os.path.join(place, name)) for name in files]
+        paths += [(Path(place) / name).as_posix() + "/" for name in folders]
+        paths += [(Path(place) / name).as_posix() for name in files]
     return paths
 
 

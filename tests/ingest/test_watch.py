@@ -107,7 +107,9 @@ def test_silent_file_systems_are_told_apart(tmp_path: Path) -> None:
     """On a network mount the changes of others come without an event."""
     table = tmp_path / "mountinfo"
     table.write_text(MOUNTS)
-    asked = {path: needs_polling(Path(path), table) for path in ("/home/me", "/home/me/net work/a", "/mnt/c/x", "/mnt/cd")}
+    asked = {
+        path: needs_polling(Path(path), table) for path in ("/home/me", "/home/me/net work/a", "/mnt/c/x", "/mnt/cd")
+    }
     assert asked == {"/home/me": False, "/home/me/net work/a": True, "/mnt/c/x": True, "/mnt/cd": False}
     assert not needs_polling(Path("/home/me/net work/local/x"), table)
     assert not needs_polling(tmp_path, tmp_path / "missing")
