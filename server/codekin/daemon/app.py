@@ -32,10 +32,11 @@ STATUSES: dict[type[CodekinError], int] = {
 
 def build(data: Path) -> Daemon:
     """The daemon of a data folder, ready to be served."""
-    rooms = load_rooms()
+    rooms, problems = load_rooms()
     routes = [route for room in rooms for route in room.routes]
     app = Starlette(routes=routes, exception_handlers={CodekinError: _sentence, Exception: _surprise})
     daemon = Daemon(data, extensions=[room.extension for room in rooms if room.extension])
+    daemon.problems += tuple(problems)
     daemon.serve(app)
     return daemon
 

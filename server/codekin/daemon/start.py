@@ -42,7 +42,8 @@ def ensure(data: Path, start: bool = True) -> Mapping[str, Any]:
         if greeting is None and not start:
             raise DaemonError("No daemon is running; `codekin daemon start` starts one.")
         if greeting is None:
-            _start_one(data, deadline)
+            greeting = _start_one(data, deadline)
+        if greeting is None:
             continue
         verdict = judge(greeting)
         if verdict == "newer":
@@ -109,20 +110,24 @@ def listens(path: Path) -> bool:
     return True
 
 
-def _start_one(data: Path, deadline: float) -> None:
-    """Starts a daemon unless another client has just done so, and waits until it listens."""
+def _start_one(data: Path, deadline: float) -> Mapping[str, Any] | None:
+    """Starts a daemon unless another client has just done so; its greeting, or None to look again.
+
+    Raises DaemonError with the reason when the daemon ends instead of answering.
+    """
     with _turn(data, deadline):
         if listens(places.socket_path(data)):
-            return
+            return None
         process = _spawn(data)
         while time.monotonic() < deadline:
-            if listens(places.socket_path(data)):
-                return
+            if (greeting := greet(data)) is not None:
+                return greeting
             if process.poll():
                 raise DaemonError(f"The daemon could not start: {_last_words(data)}")
             if process.poll() == 0:
-                return  # it met another leader, which may have left since: the caller looks again
+                return None  # it met another leader, which may have left since
             time.sleep(0.02)
+    return None
 
 
 def _spawn(data: Path) -> subprocess.Popen[bytes]:

@@ -5,6 +5,7 @@ A room is a module here with `routes`, a list of starlette routes, and may have 
 the daemon answers its first handshake only after all of them are there.
 """
 
+import logging
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -12,6 +13,8 @@ from importlib.util import find_spec
 from starlette.routing import BaseRoute
 
 from codekin.daemon.state import Extension
+
+log = logging.getLogger(__name__)
 
 ROOMS = (
     "handshake",
@@ -38,7 +41,17 @@ class Room:
     extension: Extension | None
 
 
-def load_rooms() -> list[Room]:
-    """Imports every module of the table."""
-    modules = [import_module(f"{__name__}.{name}") for name in ROOMS if find_spec(f"{__name__}.{name}")]
-    return [Room(module.routes, getattr(module, "extension", None)) for module in modules]
+def load_rooms() -> tuple[list[Room], list[str]]:
+    """Imports every module of the table; one that fails costs its own routes, and is a problem in a sentence."""
+    rooms, problems = [], []
+    for name in ROOMS:
+        if not find_spec(f"{__name__}.{name}"):
+            continue
+        try:
+            module = import_module(f"{__name__}.{name}")
+        except Exception as error:
+            log.exception("The routes of %s cannot be loaded.", name)
+            problems.append(f"{name} is out of order ({error}): install codekin again.")
+            continue
+        rooms.append(Room(module.routes, getattr(module, "extension", None)))
+    return rooms, problems
