@@ -12,6 +12,7 @@ from codekin.index.journal import Piece, pack_pieces, record_change, record_edit
 from codekin.index.rows import FileState, clean, file_row, fragment_row, write_body, write_path
 from codekin.index.schema import row_check
 from codekin.index.sketch import sketch
+from codekin.index.terms import count_terms, write_terms
 from codekin.records import Fragment
 
 _INSERT_FILE = (
@@ -131,9 +132,12 @@ def _content(database: sqlite3.Connection, fragment: Fragment) -> int:
     row = database.execute("SELECT id, length(body) FROM content WHERE digest=?", (digest,)).fetchone()
     if row and row[1]:
         return int(row[0])
-    values = (digest, write_body(fragment.text), sketch(fragment.text).tobytes(), time.time())
+    text = fragment.text
+    values = (digest, write_body(text), write_terms(count_terms(text)), sketch(text).tobytes(), time.time())
     if row:
-        database.execute("UPDATE content SET digest=?, body=?, sketch=?, touched=? WHERE id=?", (*values, row[0]))
+        query = "UPDATE content SET digest=?, body=?, terms=?, sketch=?, touched=? WHERE id=?"
+        database.execute(query, (*values, row[0]))
         return int(row[0])
-    cursor = database.execute("INSERT INTO content(digest, body, sketch, touched) VALUES(?, ?, ?, ?)", values)
+    query = "INSERT INTO content(digest, body, terms, sketch, touched) VALUES(?, ?, ?, ?, ?)"
+    cursor = database.execute(query, values)
     return int(cursor.lastrowid or 0)

@@ -1,10 +1,12 @@
 """Pure functions that put the signals of one query together: centring, z-scores, shown scores.
 
-Vectors and BM25 live on scales of their own, and so do the candidate languages. Each signal
-is therefore measured in standard deviations from the mean of the candidates of one language
-(for this query), and the sum is shown as a share of what an exact copy would reach.
+Vectors and words live on scales of their own, and so do the candidate languages. Each
+signal is therefore measured in standard deviations from the mean of the candidates of one
+language (for this query), and the weighted sum is shown as a share of what an exact copy of
+the query would reach. The weights were chosen by mean average precision, see docs.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,33 +16,19 @@ Scores = NDArray[np.float32]
 """One number for each candidate; NaN where a signal is missing."""
 
 DENSE_WEIGHT = 1.5
+LEXICAL_WEIGHT = 1.0
 _SHRINKAGE = 5.0
-_LEXICAL_SHARE = 0.5
+_FORETOLD = 0.5
+_COPY = 0.98
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Mean and standard deviation of a signal over the candidates of one language."""
+class Signal:
+    """A cosine for each candidate, and for the sample that gives its spread; an exact copy has 1."""
 
-    mean: float
-    deviation: float
-
-    def standardise(self, values: Scores) -> Scores:
-        """The values in standard deviations from the mean."""
-        return np.asarray((values - np.float32(self.mean)) / np.float32(self.deviation), np.float32)
-
-
-def spread(values: Scores) -> Spread | None:
-    """The spread of the values that are there; None when there are none."""
-    present = values[~np.isnan(values)]
-    if len(present) == 0:
-        return None
-    return Spread(float(present.mean()), max(float(present.std()), 1e-3))
-
-
-def damp(bm25: Scores) -> Scores:
-    """BM25 scores on the scale that is fused: log(1 + score)."""
-    return np.asarray(np.log1p(bm25), np.float32)
+    values: Scores
+    sample: Scores
+    weight: float
 
 
 def centre(total: NDArray[np.float64], count: int) -> NDArray[np.float32]:
@@ -48,21 +36,39 @@ def centre(total: NDArray[np.float64], count: int) -> NDArray[np.float32]:
     return (total / (count + _SHRINKAGE)).astype(np.float32)
 
 
-def fuse(dense: Scores | None, lexical: Scores | None) -> Scores:
-    """The weighted sum of standardised signals; either may be None, or NaN for a candidate.
+def fuse(signals: Sequence[Signal]) -> Scores:
+    """One score for each candidate: 0 is the average of the sample, 1 an exact copy; not clipped.
 
-    A candidate without a vector gets the part of the dense signal that its words foretell.
+    A candidate without one signal gets the part of it that the others foretell.
     """
-    if dense is None and lexical is None:
-        raise ValueError("nothing to fuse")
-    if dense is None:
-        return np.asarray(lexical)
-    if lexical is None:
-        return DENSE_WEIGHT * np.nan_to_num(dense, nan=-9.0)
-    foretold = np.where(np.isnan(dense), _LEXICAL_SHARE * lexical, dense)
-    return np.asarray(DENSE_WEIGHT * foretold + lexical, np.float32)
+    count = len(signals[0].values)
+    total, missing = np.zeros(count, np.float32), np.zeros(count, np.float32)
+    own = weight = 0.0
+    copies = _copies(signals)
+    for signal in signals:
+        mean, deviation = _spread(signal.sample[~copies])
+        standard = (signal.values - np.float32(mean)) / np.float32(deviation)
+        gap = np.isnan(standard)
+        total += signal.weight * np.where(gap, 0, standard)
+        missing += signal.weight * gap
+        own += signal.weight * (1 - mean) / deviation
+        weight += signal.weight
+    present = np.maximum(np.float32(weight) - missing, np.float32(1e-6))
+    total *= 1 + np.float32(_FORETOLD) * missing / present
+    return np.asarray(total / np.float32(max(own, 1e-3)), np.float32)
 
 
-def shown(fused: Scores, own: float) -> Scores:
-    """Scores between 0 and 1: the share of `own`, which an exact copy of the query reaches."""
-    return np.asarray(np.clip(fused / max(own, 1e-3), 0.0, 1.0), np.float32)
+def _copies(signals: Sequence[Signal]) -> NDArray[np.bool_]:
+    """Which of the sample are the query itself or a copy: they say nothing of how others are spread."""
+    copies = np.zeros(len(signals[0].sample), bool)
+    for signal in signals:
+        copies |= signal.sample >= _COPY
+    return copies
+
+
+def _spread(sample: Scores) -> tuple[float, float]:
+    """Mean and standard deviation of the values that are there."""
+    present = sample[~np.isnan(sample)]
+    if len(present) == 0:
+        return 0.0, 1.0
+    return float(present.mean()), max(float(present.std()), 1e-3)

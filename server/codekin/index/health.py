@@ -16,6 +16,7 @@ from codekin.index.rows import read_body, read_detail
 from codekin.index.schema import DAMAGE, DATABASE, connect, next_sequence, sequence, set_meta, transaction
 from codekin.index.snapshot import load
 from codekin.index.spaces import Space, adopt, recorded_spaces, spaces, sweep, vector_path
+from codekin.index.terms import read_terms
 from codekin.index.vectors import open_records, sound_records
 
 _MARKER = "inspect"
@@ -56,16 +57,17 @@ def look_for_damage(folder: Path) -> set[int]:
 def _damaged_texts(database: sqlite3.Connection) -> Iterator[int]:
     """Files with a fragment whose text or detail cannot be read, a block at a time."""
     query = (
-        "SELECT fragment.id, file_id, detail, body FROM fragment JOIN content ON content.id=content_id"
+        "SELECT fragment.id, file_id, detail, body, terms FROM fragment JOIN content ON content.id=content_id"
         " WHERE fragment.id>? ORDER BY fragment.id LIMIT ?"
     )
     last = 0
     while rows := database.execute(query, (last, _BLOCK)).fetchall():
         last = rows[-1][0]
-        for _, file, detail, body in rows:
+        for _, file, detail, body, terms in rows:
             try:
                 read_detail(detail)
                 read_body(body)
+                read_terms(terms)
             except StoreError:
                 yield file
 

@@ -23,7 +23,7 @@ from codekin.index.schema import row_check
 from codekin.index.tokens import tokens
 
 STAMP = "codekin.json"
-LAYOUT = 2
+LAYOUT = 3
 _HEAP = 30_000_000
 _MOST_TERMS = 64
 _MOST_TERMS_WHEN_LARGE = 24
@@ -71,19 +71,18 @@ class LexicalWriter:
         except (ValueError, OSError) as error:
             raise StoreError(f"the lexical index in {folder} cannot be opened ({error})") from error
         self.stamp = read_stamp(folder)
-        self._lengths = self.stamp.get("lengths", [0, 0])
+        self._added = int(self.stamp.get("added", 0))
 
     def replace(self, file: int, entries: Iterable[Entry]) -> None:
         """Replaces all entries of a file; seen by readers after the next commit."""
         self._writer.delete_documents_by_query(tantivy.Query.term_query(self._schema, "file", file))
         for entry in entries:
-            body = tokens(entry.text)
-            self._lengths = [self._lengths[0] + 1, self._lengths[1] + len(body)]
-            self._writer.add_document(_document(entry, body))
+            self._added += 1
+            self._writer.add_document(_document(entry))
 
     def commit(self, seq: int, instance: str) -> None:
         """Makes all replacements visible and notes up to which write of which truth they go."""
-        stamp = {"seq": seq, "instance": instance, "lengths": self._lengths}
+        stamp = {"seq": seq, "instance": instance, "added": self._added}
         try:
             self._writer.commit()
             write_stamp(self.folder, stamp)
@@ -96,9 +95,9 @@ class LexicalWriter:
         self._writer.wait_merging_threads()
 
 
-def _document(entry: Entry, body: Sequence[str]) -> Any:
+def _document(entry: Entry) -> Any:
     document = tantivy.Document()
-    document.add_text("body", " ".join(body))
+    document.add_text("body", " ".join(tokens(entry.text)))
     document.add_text("name", " ".join(tokens(entry.name)))
     document.add_text("language", entry.language)
     document.add_text("kind", entry.kind)
@@ -205,7 +204,7 @@ class LexicalReader:
     @property
     def added(self) -> int:
         """How many entries were added since the folder was new, gone ones included."""
-        return int(self.stamp.get("lengths", [0, 0])[0])
+        return int(self.stamp.get("added", 0))
 
     def search(
         self, terms: Sequence[Term], must: Sequence[Any], limit: int
@@ -240,13 +239,6 @@ class LexicalReader:
                 one = tantivy.Query.term_query(self._schema, field, term.text, index_option="freq")
                 parts.append((tantivy.Occur.Should, tantivy.Query.boost_query(one, term.weight * boost)))
         return tantivy.Query.boolean_query(parts)
-
-    def own_score(self, terms: Sequence[Term], length: int) -> float:
-        """The BM25 score of a text of `length` tokens that is the query itself."""
-        entries, total = self.stamp.get("lengths", [0, 0])
-        norm = 1.2 * (0.25 + 0.75 * length / max(1.0, float(total) / max(1, entries)))
-        parts = [term.weight * term.rarity * 2.2 * term.count / (term.count + norm) for term in terms]
-        return float(sum(parts))
 
     def language_is(self, language: str) -> Any:
         """The condition that an entry is of a language."""

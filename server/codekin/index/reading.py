@@ -20,6 +20,7 @@ from codekin.errors import StoreError
 from codekin.index import journal, lexicon, spaces
 from codekin.index.dense import Dense, open_dense, refresh_dense
 from codekin.index.health import ask_for_inspection
+from codekin.index.lexis import Lexis, fetch, open_lexis, refresh_lexis
 from codekin.index.rows import FileState, read_body, read_file_row, read_fragment, write_path
 from codekin.index.schema import DATABASE, connect, is_damage, sequence
 from codekin.index.search import View
@@ -65,6 +66,8 @@ class Reader:
         self._guard = threading.RLock()
         self._snapshot: Snapshot | None = None
         self._dense: Dense | None = None
+        self._lexis: Lexis | None = None
+        self._counted: Snapshot | None = None
         self._lexical: LexicalReader | None = None
 
     def close(self) -> None:
@@ -182,10 +185,21 @@ class Reader:
                 self._snapshot = snapshot
                 if snapshot.damaged or (self._dense and not self._dense.all_usable(snapshot)):
                     ask_for_inspection(self.folder)
+            if self._lexis is None or self._counted is None:
+                self._lexis = open_lexis(database, snapshot)
+            elif self._counted is not snapshot:
+                self._lexis = refresh_lexis(database, self._lexis, self._counted, snapshot)
+            self._counted = snapshot
             self._lexical, trouble = lexicon.current_reader(database, self.folder, self._lexical)
             if trouble:
                 ask_for_inspection(self.folder)
-            return View(snapshot, self._dense, self._lexical)
+            return View(snapshot, self._dense, self._lexis, self._lexical, self._fetch_terms)
+
+    def _fetch_terms(self, lexis: Lexis, contents: NDArray[np.int64]) -> None:
+        """Reads terms that a search wants to compare and that are not in memory."""
+        with self._reading() as database:
+            if not fetch(database, lexis, contents):
+                ask_for_inspection(self.folder)
 
     def _dense_view(self, database: sqlite3.Connection, snapshot: Snapshot) -> Dense | None:
         """The old view brought forward where that is possible, else a fresh one."""
@@ -240,7 +254,7 @@ class Reader:
             fresh = connect(self.folder, write=False)
             self._database.close()
             self._database, self._inode = fresh, inode
-            self._snapshot = self._dense = self._lexical = None
+            self._snapshot = self._dense = self._lexis = self._counted = self._lexical = None
 
 
 def _count(database: sqlite3.Connection, query: str, *values: object) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from codekin.errors import StoreError
 
-VERSION = 2
+VERSION = 3
 DATABASE = "index.sqlite"
 DAMAGE = (sqlite3.DatabaseError, ValueError, TypeError)
 """What reading a damaged database may raise, beside the checks of this room."""
@@ -40,7 +40,7 @@ CREATE TABLE file(
   skipped TEXT NOT NULL, buffer INTEGER NOT NULL, saved BLOB, checked INTEGER NOT NULL);
 CREATE TABLE content(
   id INTEGER PRIMARY KEY AUTOINCREMENT, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL,
-  sketch BLOB NOT NULL, touched REAL NOT NULL);
+  terms BLOB NOT NULL, sketch BLOB NOT NULL, touched REAL NOT NULL);
 CREATE TABLE fragment(
   id INTEGER PRIMARY KEY AUTOINCREMENT, file_id INTEGER NOT NULL, content_id INTEGER NOT NULL,
   language TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, start_line INTEGER NOT NULL,

@@ -1,11 +1,11 @@
-"""The two signals of one query for rows of a snapshot, each computed once a row.
+"""The two signals of one query for rows of a snapshot: words and meaning.
 
-BM25 comes from tantivy: the best matches first, single rows on demand. Cosines come from
-the vectors. Both are NaN where they are not known.
+Words are compared by TF-IDF over the texts' terms; BM25 finds which rows of a large index
+are worth it. Meaning is the cosine of centred vectors. Missing values are NaN.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from codekin.errors import StoreError
 from codekin.index.dense import Dense, cosines, hamming
 from codekin.index.fusion import Scores
-from codekin.index.lexical import LexicalReader, Term
+from codekin.index.lexical import LexicalReader
+from codekin.index.lexis import Lexis, alike, weigh
 from codekin.index.snapshot import Snapshot
+from codekin.index.terms import Terms
 from codekin.index.tokens import tokens
 from codekin.seams import Vectors
-
-_NAMED = 2000
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -27,66 +27,58 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """BM25 of one query; `scores` has an entry for each row and fills as rows are asked for.
+    """The lexical side of one query; `lexical` finds candidates and may be missing."""
 
-    `own` is what an exact copy of the query would score.
-    """
-
-    lexical: LexicalReader
     snapshot: Snapshot
-    terms: list[Term]
-    own: float
-    scores: Scores
+    lexis: Lexis
+    lexical: LexicalReader | None
+    fetch: Callable[[Lexis, Rows], None]
+    text: str
+    name: str
+    terms: Terms
 
     def matches(self, limit: int, allowed: Mask, language: int | None = None) -> Rows:
         """The best matching rows that are allowed, best first."""
+        if self.lexical is None:
+            return np.zeros(0, np.int64)
         conditions = []
         if language is not None:
             conditions.append(self.lexical.language_is(self.snapshot.languages.words()[language]))
         if not allowed.all():
             files = np.flatnonzero(np.bincount(self.snapshot.columns.file[allowed]))
             conditions.append(self.lexical.among("file", files.tolist()))
-        rows = self._search(conditions, limit)
+        try:
+            terms = self.lexical.telling(Counter(tokens(self.text)) + Counter(tokens(self.name)))
+            ids, _ = self.lexical.search(terms, conditions, limit)
+        except StoreError:
+            return np.zeros(0, np.int64)
+        rows = self._rows(ids)
         return rows[allowed[rows]]
 
-    def of(self, rows: Rows) -> Scores:
-        """BM25 of each row, 0 where no word matches."""
-        unknown = np.flatnonzero(np.bincount(rows[np.isnan(self.scores[rows])]))
-        if len(unknown):
-            named = len(unknown) <= _NAMED
-            ids = self.snapshot.columns.id[unknown].tolist() if named else []
-            self._search([self.lexical.among("id", ids)] if named else [], len(ids) or self.lexical.documents)
-            self.scores[unknown] = np.nan_to_num(self.scores[unknown])
-        return self.scores[rows]
-
-    def _search(self, conditions: Iterable[object], limit: int) -> Rows:
-        """Scores what tantivy finds; returns the rows, best first."""
-        ids, values = self.lexical.search(self.terms, list(conditions), limit)
+    def _rows(self, ids: NDArray[np.int64]) -> Rows:
+        """The rows of those ids that are live."""
         known = self.snapshot.columns.id
         place = np.minimum(np.searchsorted(known, ids), max(0, len(known) - 1))
-        hit = known[place] == ids if len(known) else np.zeros(len(ids), bool)
-        self.scores[place[hit]] = values[hit]
-        return np.asarray(place[hit], np.int64)
+        return np.asarray(place[known[place] == ids] if len(known) else place[:0], np.int64)
 
+    def of(self, language: int, rows: Rows) -> Scores:
+        """TF-IDF cosine of each row of a language."""
+        contents = self.snapshot.columns.content[rows]
+        self.fetch(self.lexis, contents)
+        return alike(self.lexis, self.terms, language, weigh(self.lexis, language, contents))
 
-def words(lexical: LexicalReader | None, snapshot: Snapshot, text: str, name: str) -> Words | None:
-    """The lexical side of a query; None without a usable index or without a word."""
-    if lexical is None:
-        return None
-    pieces = tokens(text)
-    try:
-        terms = lexical.telling(Counter(pieces) + Counter(tokens(name)))
-    except StoreError:
-        return None
-    if not terms:
-        return None
-    blank = np.full(len(snapshot), np.nan, np.float32)
-    return Words(lexical, snapshot, terms, lexical.own_score(terms, len(pieces)), blank)
+    def of_sample(self, language: int, sample: Rows) -> Scores:
+        """The same for the language's fixed sample, whose weights are kept."""
+        if language not in self.lexis.samples:
+            contents = self.snapshot.columns.content[sample]
+            self.fetch(self.lexis, contents)
+            self.lexis.samples[language] = weigh(self.lexis, language, contents)
+        return alike(self.lexis, self.terms, language, self.lexis.samples[language])
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """Cosines of one query: its vector, centred in its own language where it has one."""
+    """The dense side of one query: its vector, centred in its own language where it has one."""
 
     dense: Dense
     snapshot: Snapshot

@@ -5,15 +5,18 @@ the best of each signal become candidates, every candidate gets both signals, an
 spreads come from a fixed sample, so that a score depends on the query and nothing else.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from codekin.index.dense import Dense
-from codekin.index.fusion import Scores, damp, fuse, shown, spread
+from codekin.index.fusion import DENSE_WEIGHT, LEXICAL_WEIGHT, Scores, Signal, fuse
 from codekin.index.lexical import LexicalReader
-from codekin.index.scoring import Mask, Meaning, Rows, Words, meaning, words
+from codekin.index.lexis import Lexis
+from codekin.index.scoring import Mask, Meaning, Rows, Words, meaning
 from codekin.index.snapshot import Snapshot
+from codekin.index.terms import count_terms
 from codekin.seams import Vectors
 
 WHOLE = 2048
@@ -35,26 +38,31 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Rows of a snapshot, best first, with their shown scores and both raw signals (or NaN)."""
+    """Rows of a snapshot, best first, with their shown scores, cosines and TF-IDF likeness (or NaN)."""
 
     rows: Rows
     scores: Scores
     cosine: Scores
-    bm25: Scores
+    likeness: Scores
 
     def above(self, least: float) -> "Ranking":
         """The rows with at least this score."""
         count = int(np.searchsorted(-self.scores, -least, side="right"))
-        return Ranking(self.rows[:count], self.scores[:count], self.cosine[:count], self.bm25[:count])
+        return Ranking(self.rows[:count], self.scores[:count], self.cosine[:count], self.likeness[:count])
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One consistent state to search in; either signal may be missing."""
+    """One consistent state to search in; each signal may be missing.
+
+    `fetch` reads terms into the lexis that are not in memory yet.
+    """
 
     snapshot: Snapshot
     dense: Dense | None
+    lexis: Lexis | None
     lexical: LexicalReader | None
+    fetch: Callable[[Lexis, Rows], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +76,17 @@ class _Asked:
 
 def rank(view: View, query: Query, mask: Mask, *, limit: int, exact: bool = False) -> Ranking:
     """The best rows under `mask`; `exact` compares every one of them."""
-    asked = _Asked(
-        view.snapshot,
-        meaning(view.dense, view.snapshot, query.vector, query.language),
-        words(view.lexical, view.snapshot, query.text, query.name),
-    )
+    words = None
+    if view.lexis is not None and query.text.strip():
+        terms = count_terms(query.text)
+        words = Words(view.snapshot, view.lexis, view.lexical, view.fetch, query.text, query.name, terms)
+    asked = _Asked(view.snapshot, meaning(view.dense, view.snapshot, query.vector, query.language), words)
     groups = _candidates(asked, mask, exact=exact)
-    samples = {number: _sample(asked, number) for number in groups}
-    if asked.words and groups:
-        asked.words.of(np.concatenate([*groups.values(), *samples.values()]))
-    parts = [_scored(asked, number, rows, samples[number]) for number, rows in groups.items()]
+    parts = [_scored(asked, number, rows) for number, rows in groups.items()]
     empty = (np.zeros(0, np.int64), *[np.zeros(0, np.float32)] * 3)
-    rows, scores, cosine, bm25 = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
+    rows, scores, cosine, likeness = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
     order = np.lexsort((rows, -scores))[:limit]
-    return Ranking(rows[order], scores[order], cosine[order], bm25[order])
+    return Ranking(rows[order], np.clip(scores[order], 0.0, 1.0), cosine[order], likeness[order])
 
 
 def _candidates(asked: _Asked, mask: Mask, *, exact: bool) -> dict[int, Rows]:
@@ -102,28 +107,28 @@ def _candidates(asked: _Asked, mask: Mask, *, exact: bool) -> dict[int, Rows]:
     return groups
 
 
-def _sample(asked: _Asked, language: int) -> Rows:
+def _sample(snapshot: Snapshot, language: int) -> Rows:
     """A fixed sample of a language's rows, filters aside."""
-    columns = asked.snapshot.columns
-    rows = np.flatnonzero(columns.language == language)
+    rows = np.flatnonzero(snapshot.columns.language == language)
     level = max(0, int(np.ceil(np.log2(max(1, len(rows)) / _SAMPLE)))) if len(rows) > WHOLE else 0
-    return rows[columns.sample[rows] >= level]
+    return rows[snapshot.columns.sample[rows] >= level]
 
 
-def _scored(asked: _Asked, language: int, rows: Rows, sample: Rows) -> tuple[Rows, Scores, Scores, Scores]:
-    """Rows of one language with their shown scores and raw signals; unordered."""
-    cosine = bm25 = np.full(len(rows), np.nan, np.float32)
-    near = like = None
-    own_near = own_like = None
+def _scored(asked: _Asked, language: int, rows: Rows) -> tuple[Rows, Scores, Scores, Scores]:
+    """Rows of one language with their fused scores, cosines and lexical likeness; unordered."""
+    sample = _sample(asked.snapshot, language)
+    others = rows[~np.isin(rows, sample)]
+    both = np.concatenate([sample, others])
+    order = np.argsort(both)[np.searchsorted(np.sort(both), rows)]
+    cosine = likeness = np.full(len(rows), np.nan, np.float32)
+    signals: list[Signal] = []
     if asked.meaning:
-        cosine = asked.meaning.of(language, rows)
-        if scale := spread(asked.meaning.of(language, sample)):
-            near, own_near = scale.standardise(cosine), scale.standardise(np.ones(1, np.float32))
-    if asked.words:
-        bm25 = asked.words.of(rows)
-        if scale := spread(damp(asked.words.of(sample))):
-            like = scale.standardise(damp(bm25))
-            own_like = scale.standardise(damp(np.full(1, asked.words.own, np.float32)))
-    if near is None and like is None:
-        return rows, np.zeros(len(rows), np.float32), cosine, bm25
-    return rows, shown(fuse(near, like), float(fuse(own_near, own_like)[0])), cosine, bm25
+        values = asked.meaning.of(language, both)
+        cosine = values[order]
+        signals.append(Signal(cosine, values[: len(sample)], DENSE_WEIGHT))
+    if asked.words and language in asked.words.lexis.languages:
+        known = asked.words.of_sample(language, sample)
+        likeness = np.concatenate([known, asked.words.of(language, others)])[order]
+        signals.append(Signal(likeness, known, LEXICAL_WEIGHT))
+    scores = fuse(signals) if signals else np.zeros(len(rows), np.float32)
+    return rows, scores, cosine, likeness

@@ -113,7 +113,7 @@ def adopt(database: sqlite3.Connection, folder: Path, space: Space, path: Path) 
         digests = [digest.tobytes() for digest in part["digest"]]
         rows = [(digest, time.time()) for digest in digests]
         database.executemany(
-            "INSERT OR IGNORE INTO content(digest, body, sketch, touched) VALUES(?, x'', x'', ?)", rows
+            "INSERT OR IGNORE INTO content(digest, body, terms, sketch, touched) VALUES(?, x'', x'', x'', ?)", rows
         )
         vectors = {key.hex(): vector for key, vector in zip(digests, part["vector"].astype(np.float32), strict=True)}
         put_vectors(database, folder, space.fingerprint, vectors)

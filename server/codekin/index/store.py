@@ -201,7 +201,7 @@ class Index(Reader):
             health.salvage(self.folder)
             self._database = connect(self.folder, write=True)
             self._inode = (self.folder / DATABASE).stat().st_ino
-            self._snapshot = self._dense = self._lexical = None
+            self._snapshot = self._dense = self._lexis = self._counted = self._lexical = None
             self._words = Lexicon(self._database, self.folder)
             health.inspected(self.folder)
             self._told.append(_REBUILT)

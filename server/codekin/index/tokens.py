@@ -20,6 +20,15 @@ def tokens(text: str) -> list[str]:
     return found
 
 
+def pieces(text: str) -> list[str]:
+    """All pieces of `text` in order, lowercase, without the compound names that they make up."""
+    found: list[str] = []
+    for token in _TOKEN.findall(text):
+        split = _split(token)
+        found.extend(split[:-1] if len(split) > 1 else split)
+    return found
+
+
 def words(text: str) -> list[str]:
     """The pieces of `text` without operators and digits, for showing to people."""
     return [token for token in tokens(text) if token[0].isalpha() and "_" not in token]

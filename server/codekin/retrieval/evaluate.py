@@ -5,6 +5,7 @@ every query ranks all rows of the candidate language with the code that answers 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
@@ -72,7 +73,7 @@ def _directions(
 ) -> dict[str, dict[str, float | int]]:
     view = index.view()
     if mode == "dense":
-        view = View(view.snapshot, view.dense, None)
+        view = replace(view, lexis=None, lexical=None)
     number = view.snapshot.columns.start - 1
     names = np.array(view.snapshot.languages.words())[view.snapshot.columns.language] if fragments else np.array([])
     found: dict[str, dict[str, float | int]] = {}
