@@ -1,0 +1,133 @@
+"""Reads the training sources: which repositories, under which licence, and the files in them.
+
+Repositories are bare clones in one folder, named `owner+name` (`git clone --bare`); nothing of
+them is run. A repository whose licence file does not say what sources.toml says is left out.
+"""
+
+import re
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+SOURCES = Path(__file__).with_name("sources.toml")
+LANGUAGE_OF = {
+    ".ex": "elixir", ".exs": "elixir", ".erl": "erlang", ".cpp": "cpp", ".cc": "cpp", ".hpp": "cpp", ".h": "cpp",
+}  # fmt: skip
+SIGNS = {
+    "MIT": r"MIT License|Permission is hereby granted, free of charge|LICENSES/MIT",
+    "Apache-2.0": r"Apache License|Apache-2\.0",
+    "ISC": r"Permission to use, copy, modify",
+    "BSD-3-Clause": r"Redistribution and use in source and binary forms",
+    "BSL-1.0": r"Boost Software License",
+}
+FORBIDDEN = re.compile(r"rosetta|exercism|humaneval|mbpp|thealgorithms|poj", re.IGNORECASE)
+LARGEST = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One repository. `path` is set where each matching file solves a task of `puzzle`."""
+
+    repository: str
+    licence: str
+    held_out: bool = False
+    puzzle: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A text with its language and, for a task's solution, the task's name."""
+
+    path: str
+    language: str
+    text: str
+    task: str = ""
+
+
+def load_sources(table: Path = SOURCES) -> list[Source]:
+    """Every repository of sources.toml."""
+    rows = tomllib.loads(table.read_text(encoding="utf-8"))
+    return [Source(**row) for kind in ("tasks", "functions") for row in rows[kind]]
+
+
+def files(source: Source, clones: Path) -> Iterator[SourceFile]:
+    """The source's code files; none where the clone is missing or its licence is another."""
+    folder = clones / source.repository.replace("/", "+") / "repo"
+    folder = folder / ".git" if (folder / ".git").exists() else folder
+    if not folder.exists() or not _licensed(folder, source.licence):
+        print(f"left out: {source.repository} (no clone, or no {source.licence} licence found)")
+        return
+    wanted = [
+        (path, LANGUAGE_OF[Path(path).suffix])
+        for path in _git(folder, "ls-tree", "-r", "-z", "--name-only", "HEAD").split("\0")
+        if Path(path).suffix in LANGUAGE_OF and not FORBIDDEN.search(path)
+    ]
+    matches = [(path, language, task) for path, language in wanted if (task := task_of(source, path)) is not None]
+    texts = _read_all(folder, [path for path, _, _ in matches])
+    for (path, language, task), text in zip(matches, texts, strict=True):
+        if text and len(text) <= LARGEST:
+            yield SourceFile(path, language, text, task)
+
+
+def task_of(source: Source, path: str) -> str | None:
+    """The task that the file solves, "" in a repository without tasks, None where the file is none."""
+    if not source.path:
+        return ""
+    found = re.match(source.path, path)
+    if not found:
+        return None
+    parts = found.groupdict()
+    if source.puzzle == "advent":
+        year = parts["year"] or source.repository[-4:]
+        return f"advent-{year}-{int(parts['day'])}"
+    return f"{source.puzzle}-{slug(parts['title'])}"
+
+
+def slug(title: str) -> str:
+    """A title's words in lower case, joined by dashes: `Two Sum`, `two_sum` → two-sum."""
+    return "-".join(word.lstrip("0") or "0" for word in re.findall(r"[a-z0-9]+", title.lower().replace("'", "")))
+
+
+def _licensed(folder: Path, licence: str) -> bool:
+    names = _git(folder, "ls-tree", "-r", "--name-only", "HEAD").split("\n")
+    files_ = [
+        n
+        for n in names
+        if n.count("/") <= 1 and re.match(r"(.*/)?(licen[cs]e|copying|readme|notice|legal)", n, re.IGNORECASE)
+    ]
+    said = "\n".join(_read_all(folder, files_[:12])) + "\n".join(n for n in names if n.startswith("LICENSES/"))
+    return bool(re.search(SIGNS[licence], said, re.IGNORECASE))
+
+
+def _read_all(folder: Path, paths: list[str]) -> list[str]:
+    """The texts of the newest commit's files, in order; "" where one is no UTF-8 or absent."""
+    asked = "".join(f"HEAD:{path}\n" for path in paths).encode()
+    out = subprocess.run(
+        ["git", f"--git-dir={folder}", "cat-file", "--batch"], input=asked, capture_output=True, check=True
+    ).stdout
+    texts, at = [], 0
+    for _ in paths:
+        end = out.index(b"\n", at)
+        header = out[at:end].rsplit(b" ", 2)
+        if header[-1] == b"missing" or header[1] != b"blob":
+            texts.append("")
+            at = end + 1
+            continue
+        size = int(header[2])
+        texts.append(_decoded(out[end + 1 : end + 1 + size]))
+        at = end + 1 + size + 1
+    return texts
+
+
+def _decoded(content: bytes) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return ""
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", f"--git-dir={folder}", *arguments], capture_output=True, check=True, text=True).stdout

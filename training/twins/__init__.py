@@ -1,0 +1,1 @@
+"""Twins: one small program said in several languages."""
