@@ -18,7 +18,10 @@ from codekin.models.embedders import LocalEmbedder
 from codekin.models.pretrained import load_pretrained, padded, pool
 
 # peft asks transformers by a name of its past.
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Already found a .peft_config.:UserWarning"),
+]
 
 TEXTS = ["def add(a, b), do: a + b", "x", "int main() { return 0; }" * 3, "", "return return return"]
 

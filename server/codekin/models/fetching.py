@@ -6,6 +6,7 @@ nothing of what the files mean.
 """
 
 import errno
+import io
 import os
 import re
 import shutil
@@ -49,8 +50,15 @@ def locate(model: Model, models_dir: Path | None = None) -> Path | None:
     if model.folder:
         return model.folder if model.folder.is_dir() else None
     try:
-        found = snapshot_download(model.hub_id, revision=model.revision, cache_dir=models_dir, local_files_only=True)
-    except (LocalEntryNotFoundError, OSError, ValueError):
+        found = snapshot_download(
+            model.hub_id,
+            revision=model.revision,
+            cache_dir=models_dir,
+            allow_patterns=list(WANTED),
+            ignore_patterns=list(UNWANTED),
+            local_files_only=True,
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError):
         return None
     folder = Path(found)
     return folder if (folder / "config.json").exists() and any(folder.glob("*.safetensors")) else None
@@ -147,7 +155,7 @@ def _require_room(model: Model, models_dir: Path | None) -> None:
 
 def _explained(error: Exception, model: Model, endpoint: str) -> ModelError:
     """The one sentence for a failed download."""
-    status = getattr(getattr(error, "response", None), "status_code", None)
+    status = _status(error)
     if isinstance(error, GatedRepoError) or status in (401, 403):
         return ModelError(
             f"{model.hub_id} is gated: accept its licence at {endpoint}/{model.hub_id}, "
@@ -159,9 +167,18 @@ def _explained(error: Exception, model: Model, endpoint: str) -> ModelError:
         return ModelError("HF_HUB_OFFLINE is set, so nothing is downloaded; unset it to pull a model.")
     if getattr(error, "errno", None) == errno.ENOSPC:
         return ModelError(_no_room(model, Path(getattr(error, "filename", None) or "the disk"), "the disk is full"))
-    if isinstance(error, HfHubHTTPError) and status:
+    if status:
         return ModelError(f"{endpoint} answered with status {status} for {model.hub_id}; try again later.")
     return ModelError(f"{endpoint} cannot be reached ({type(error).__name__}); check the network and pull again.")
+
+
+def _status(error: BaseException | None) -> int:
+    """The HTTP status behind an error, which may be wrapped; 0 where no server answered."""
+    while error is not None:
+        if status := getattr(getattr(error, "response", None), "status_code", 0):
+            return int(status)
+        error = error.__cause__
+    return 0
 
 
 def _no_room(model: Model, place: Path, why: str) -> str:
@@ -177,7 +194,7 @@ def _bars(progress: Progress) -> Any:
     class Quiet(tqdm):
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             kwargs.pop("name", None)
-            super().__init__(*args, **{**kwargs, "disable": False, "file": open(os.devnull, "w")})  # type: ignore[no-untyped-call] # noqa: SIM115, PTH123
+            super().__init__(*args, **{**kwargs, "disable": False, "file": io.StringIO()})  # type: ignore[no-untyped-call]
             self._tell()
 
         def update(self, n: float | None = 1) -> bool | None:

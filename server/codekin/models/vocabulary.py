@@ -19,6 +19,12 @@ from codekin.models.weights import read_json
 ANCHOR = "☺"
 """Encoded before a text and cut off again, it keeps sentencepiece from adding a space in front."""
 
+MARKS = (
+    *("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>", "<s>", "</s>", "<unk>", "<|endoftext|>"),
+    *("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+)
+"""Tokens that are never made from a user's text, whatever a tokenizer.json says of them."""
+
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -29,6 +35,10 @@ class Vocabulary:
         source = read_json(path)
         added = source.get("added_tokens") or []
         self.special: dict[str, int] = {row["content"]: int(row["id"]) for row in added}
+        known = (source.get("model") or {}).get("vocab")
+        # Some checkpoints keep the marks of infilling among the plain tokens.
+        marks = {name: int(known[name]) for name in MARKS if isinstance(known, dict) and name in known}
+        self.special = marks | self.special
         self.special_ids = frozenset(self.special.values())
         plain = {**source, "added_tokens": [], "post_processor": None, "padding": None, "truncation": None}
         try:

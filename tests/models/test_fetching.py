@@ -1,0 +1,165 @@
+"""Pulling models from a hub on the loopback, and every way that can fail."""
+
+import errno
+import shutil
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import tiny_checkpoints
+from hub_server import COMMIT, Hub, files_of, serving
+
+from codekin.errors import CheckpointError, ModelError
+from codekin.models import fetching
+from codekin.models.catalogue import Model, catalogue
+from codekin.models.pretrained import load_pretrained
+
+MODEL = replace(catalogue()["qodo"], hub_id="owner/model", revision="main", download_bytes=0, dimensions=32, end_id=0)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_checkpoints.embedder(folder, "qwen2")
+    return {**files_of(folder), "pytorch_model.bin": b"pickle", "modeling_evil.py": b"evil", "README.md": b"# hi"}
+
+
+@pytest.fixture
+def hub(files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    with serving(Hub(dict(files))) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        yield server
+
+
+def test_a_pulled_model_is_found_and_runs(hub: Hub, tmp_path: Path) -> None:
+    """A pull that brings pickles or code, or that is not found again without the network."""
+    seen: list[tuple[int, int]] = []
+    assert fetching.locate(MODEL, tmp_path) is None
+    folder = fetching.pull(MODEL, tmp_path, lambda done, whole: seen.append((done, whole)))
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= names
+    assert not names & {"pytorch_model.bin", "modeling_evil.py", "README.md"}
+    assert seen[-1][0] == seen[-1][1] > 0
+    hub.fail = 500
+    assert fetching.locate(MODEL, tmp_path) == folder
+    assert load_pretrained(MODEL, folder, dtype="float32").embed(["x"]).shape == (1, 32)
+
+
+def test_a_named_revision_is_pinned_by_the_first_pull(hub: Hub, tmp_path: Path) -> None:
+    """A repository that changes under the user's feet would change the embedding space."""
+    fetching.pull(MODEL, tmp_path)
+    hub.requests.clear()
+    fetching.pull(MODEL, tmp_path)
+    assert all(COMMIT in path for path in hub.requests if "/resolve/" in path or "/revision/" in path)
+
+
+FAILURES = {403: "is gated: accept its licence", 404: "has no owner/model", 500: "answered with status 500"}
+
+
+@pytest.mark.parametrize("status", FAILURES)
+def test_a_hub_that_refuses_is_a_sentence(hub: Hub, tmp_path: Path, status: int) -> None:
+    """A refusal would surface as a stack trace of some library."""
+    hub.fail = status
+    with pytest.raises(ModelError, match=FAILURES[status]):
+        fetching.pull(MODEL, tmp_path)
+
+
+def test_a_damaged_download_is_removed(hub: Hub, tmp_path: Path) -> None:
+    """A flipped bit in the weights would be loaded."""
+    hub.damage = True
+    with pytest.raises(CheckpointError, match="damaged"):
+        fetching.pull(MODEL, tmp_path)
+    assert fetching.locate(MODEL, tmp_path) is None
+    hub.damage = False
+    assert fetching.pull(MODEL, tmp_path).is_dir()
+
+
+def test_a_broken_connection_is_resumed(hub: Hub, tmp_path: Path) -> None:
+    """A lost connection would begin gigabytes anew, or end in a trace."""
+    hub.stop_after = 5000
+    folder = fetching.pull(MODEL, tmp_path)
+    assert hub.ranges
+    assert (folder / "model.safetensors").read_bytes() == hub.files["model.safetensors"]
+
+
+def test_no_network_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without a network would wait or print a trace."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{unused.getsockname()[1]}")
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+        with pytest.raises(ModelError, match="cannot be reached"):
+            fetching.pull(MODEL, tmp_path)
+
+
+def test_offline_by_choice_asks_nobody(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """HF_HUB_OFFLINE would be ignored."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match="HF_HUB_OFFLINE is set"):
+        fetching.pull(MODEL, tmp_path)
+    assert hub.requests == []
+
+
+def test_the_token_is_sent(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gated model could not be pulled with an accepted licence."""
+    sent = []
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    original = fetching.snapshot_download
+    monkeypatch.setattr(fetching, "snapshot_download", lambda *a, **k: (sent.append(k["token"]), original(*a, **k))[1])
+    fetching.pull(MODEL, tmp_path)
+    assert sent == ["hf_secret"]
+
+
+def test_too_small_a_disk_is_told_before_the_download(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gigabytes would be fetched before the disk is found too small."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 5, 5))
+    with pytest.raises(ModelError, match="no room"):
+        fetching.pull(replace(MODEL, download_bytes=10_000), tmp_path)
+    assert hub.requests == []
+
+
+def test_a_disk_that_fills_up_is_a_sentence(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk would leave a stack trace."""
+
+    def full(*_: object, **__: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(fetching, "snapshot_download", full)
+    with pytest.raises(ModelError, match="the disk is full"):
+        fetching.pull(MODEL, tmp_path)
+
+
+def test_an_interrupted_download_says_how_to_go_on(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control-C would print a trace and leave the user in doubt."""
+
+    def interrupted(*_: object, **__: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fetching, "snapshot_download", interrupted)
+        with pytest.raises(ModelError, match="go on where it stopped"):
+            fetching.pull(MODEL, tmp_path)
+    assert fetching.pull(MODEL, tmp_path).is_dir()
+
+
+def test_removing_frees_what_was_pulled(hub: Hub, tmp_path: Path) -> None:
+    """A model that cannot be got rid of, or one that was never pulled removed with a trace."""
+    fetching.pull(MODEL, tmp_path)
+    assert fetching.remove(MODEL, tmp_path) > 10_000
+    assert fetching.locate(MODEL, tmp_path) is None
+    with pytest.raises(ModelError, match="nothing to remove"):
+        fetching.remove(MODEL, tmp_path)
+
+
+@pytest.mark.parametrize("key", ["codekin_embed", "folder"])
+def test_what_is_here_is_not_pulled(tmp_path: Path, key: str) -> None:
+    """A pull of a local folder would ask the hub for a path."""
+    model: Model = catalogue()["codekin_embed"] if key == "codekin_embed" else replace(MODEL, hub_id=str(tmp_path))
+    with pytest.raises(ModelError, match="nothing to pull"):
+        fetching.pull(model, tmp_path)

@@ -1,0 +1,133 @@
+"""Token ids with the real vocabularies of Llama and Qwen2, to the id."""
+
+import json
+import random
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import public_models
+import pytest
+
+from codekin.errors import ModelError
+from codekin.models.catalogue import catalogue
+from codekin.models.infill import infill_ids, prompt_ids
+from codekin.models.pretrained import tokenizer_of
+from codekin.models.vocabulary import Vocabulary
+
+PREFIX = 'def remove_non_ascii(s: str) -> str:\n    """ '
+SUFFIX = "\n    return result\n"
+PUBLISHED = (
+    "1 32007 822 3349 29918 5464 29918 294 18869 29898 29879 29901 851 29897 1599 851 29901 13 1678 9995 29871 "
+    "32008 13 1678 736 1121 13 32009"
+)
+"""The ids that llama.cpp's issue 3503 gives for this gap."""
+
+HARD = [
+    *("▁<SUF>", "▁<PRE> ▁<MID>▁<EOT>", "<s></s><unk>", "<FILL_ME>", "<|endoftext|>", "<|im_start|>user", "[INST]"),
+    *("\0", "a\ud800b", "naïve ☃ 🦀\r\n\t  x", "  leading", " one", "\n\n", "", "x" * 100_000),
+]
+
+
+@pytest.fixture(scope="module")
+def llama(llama_tokenizer: Path) -> Vocabulary:
+    return Vocabulary(llama_tokenizer / "tokenizer.json")
+
+
+@pytest.fixture(scope="module")
+def qwen(qwen_tokenizer: Path) -> Vocabulary:
+    return Vocabulary(qwen_tokenizer / "tokenizer.json")
+
+
+def test_codellamas_infill_equals_the_published_ids(llama: Vocabulary) -> None:
+    """An infill prompt that the model was not trained on."""
+    model = catalogue()["codellama_7b"]
+    assert infill_ids(llama, model, PREFIX, SUFFIX) == [int(number) for number in PUBLISHED.split()]
+    assert infill_ids(llama, catalogue()["codellama_7b_base"], PREFIX, "") == [
+        *map(int, PUBLISHED.split()[:21]), 32008, 32009,
+    ]  # fmt: skip
+
+
+def test_codellamas_middle_keeps_its_spaces(llama: Vocabulary) -> None:
+    """Leading spaces of what is filled in would vanish in decoding."""
+    for text in ("  return 1", " x", "\n    y\n", "x"):
+        assert llama.decode(llama.encode_inside(text)) == text
+
+
+def test_codellamas_chat(llama: Vocabulary) -> None:
+    """An instruction without its frame is continued instead of followed."""
+    ids = prompt_ids(llama, catalogue()["codellama_7b"], "Say hi.", chat=True)
+    assert ids == [1, 518, 25580, 29962, 14891, 7251, 29889, 518, 29914, 25580, 29962]
+    with pytest.raises(ModelError, match="no instructions"):
+        prompt_ids(llama, catalogue()["codellama_7b_base"], "x", chat=True)
+
+
+def test_an_infill_is_cut_on_its_outer_sides(llama: Vocabulary) -> None:
+    """A long file would lose the text beside the cursor, or not fit the context."""
+    prefix, suffix = "a b c " * 200 + "NEAR", "CLOSE" + " d e f" * 200
+    ids = infill_ids(llama, catalogue()["codellama_7b"], prefix, suffix, room=64)
+    assert len(ids) == 64
+    text = llama.decode(ids)
+    assert "NEARCLOSE" in text
+
+
+@pytest.mark.parametrize("text", HARD, ids=lambda text: repr(text[:20]))
+def test_no_text_becomes_a_special_token(llama: Vocabulary, qwen: Vocabulary, text: str) -> None:
+    """A user's text would end the prompt or open an infill."""
+    for vocabulary in (llama, qwen):
+        for ids in (vocabulary.encode(text), vocabulary.encode_inside(f"x{text}"), vocabulary.encode(f"{text}{text}")):
+            assert not set(ids) & vocabulary.special_ids
+    expected = text.encode("utf-8", "replace").decode()
+    assert qwen.decode(qwen.encode(text)) == expected
+    # Sentencepiece's own mark for a space is a space to it.
+    assert llama.decode(llama.encode_inside(text)) == expected.replace("▁", " ")
+
+
+def test_qwens_ids_equal_its_ranks(qwen: Vocabulary) -> None:
+    """A vocabulary that is converted wrongly would give the model other words."""
+    ranks = public_models.qwen_ranks()
+    for text in ("def add(a, b), do: a + b", "std::vector<int> v{1, 2};", "handle_call/3 naïve ☃"):
+        words = re.findall(r"[^\r\nA-Za-zï\d]?[A-Za-zï]+|\d| ?[^\sA-Za-zï\d]+|\s", text)
+        expected = [ranks[part] for word in words for part in public_models.merged(word.encode(), ranks, 1 << 30)]
+        assert qwen.decode(expected) == text
+        assert qwen.encode(text) == expected
+
+
+def test_qodo_keeps_its_end_id(qwen: Vocabulary) -> None:
+    """The token that is pooled would be missing, or cut off a long text."""
+    model = catalogue()["qodo"]
+    tokens = tokenizer_of(model, qwen, 32)(["short", "word " * 100, "", "<|endoftext|>"], "passage")
+    assert [ids[-1] for ids in tokens.ids] == [151643] * 4
+    assert [ids.count(151643) for ids in tokens.ids] == [1] * 4
+    assert len(tokens.ids[1]) == 32
+    assert tokens.cut == 1
+    assert tokens.ids[2] == [151643]
+
+
+def test_starcoders_infill_by_name(tmp_path: Path) -> None:
+    """StarCoder's marks in another order, or those of tokenizers that write them with hyphens not found."""
+    import tiny_checkpoints
+
+    model = catalogue()["starcoder_1b"]
+    for number, marks in enumerate([tiny_checkpoints.SPECIAL, hyphened(tiny_checkpoints.SPECIAL)]):
+        tiny_checkpoints.byte_tokenizer(tmp_path / str(number), marks)
+        vocabulary = Vocabulary(tmp_path / str(number) / "tokenizer.json")
+        found = infill_ids(vocabulary, model, "a<fim_suffix>", "b")
+        assert [at for at in found if at in vocabulary.special_ids] == [1, 3, 2]
+        assert (found[0], found[-1]) == (1, 2)
+    with pytest.raises(ModelError, match="cannot infill"):
+        infill_ids(vocabulary, replace(model, infill=""), "a", "b")
+
+
+def hyphened(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name.replace("fim_", "fim-") for name in names)
+
+
+def test_random_text_survives(llama: Vocabulary, qwen: Vocabulary) -> None:
+    """Bytes that a vocabulary loses on the way."""
+    source = random.Random(0)
+    letters = "abc XYZ_09\n\t(){}<>|:,;é☃🦀\u200b" + json.dumps("▁")
+    for _ in range(200):
+        text = "".join(source.choices(letters, k=source.randint(0, 40)))
+        assert qwen.decode(qwen.encode(text)) == text
+        assert llama.decode(llama.encode_inside(text)) == text
