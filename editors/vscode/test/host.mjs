@@ -9,7 +9,7 @@ const place = makePlace();
 const editor = await startEditor(place);
 const { browser, page } = await openBrowser();
 try {
-  await page.goto(address(place, editor.port, { tests: true }));
+  await page.goto(address(place, editor.port, { tests: true }), { timeout: 180_000 });
   const end = Date.now() + LIMIT_MS;
   while (!existsSync(place.result) && Date.now() < end) await sleep(250);
   if (!existsSync(place.result)) throw new Error("The tests in the extension host did not end in time.");
