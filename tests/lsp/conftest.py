@@ -269,7 +269,8 @@ class Editor:
 def start_editor(tmp_path):
     """Starts editors whose servers share a data folder of the test's own; ends them and their daemon."""
     data, editors = tmp_path / "data", []
-    environment = {**os.environ, "CODEKIN_CONFIG_DIR": str(tmp_path / "config"), "PYTHONUNBUFFERED": "1"}
+    own = {"CODEKIN_CONFIG_DIR": str(tmp_path / "config"), "CODEKIN_BUILD": "0.1.0+0+test"}
+    environment = {**os.environ, **own, "PYTHONUNBUFFERED": "1"}
 
     def start() -> Editor:
         command = [sys.executable, "-P", "-m", "codekin", "lsp", "--data-dir", str(data)]

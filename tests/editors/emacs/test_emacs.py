@@ -56,7 +56,7 @@ def test_eglot_finds_kin_of_saved_and_unsaved_code(tmp_path, project):
         pytest.skip("install emacs-nox and elpa-eglot")
     data = tmp_path / "data"
     own = {"CODEKIN_DATA_DIR": str(data), "CODEKIN_CONFIG_DIR": str(tmp_path / "config"), "HOME": str(tmp_path)}
-    own |= {"CODEKIN_EL": str(PLUGIN), "CODEKIN_PROJECT": str(project)}
+    own |= {"CODEKIN_EL": str(PLUGIN), "CODEKIN_PROJECT": str(project), "CODEKIN_BUILD": "0.1.0+0+test"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     command = ["emacs", "--batch", "--eval", "(package-initialize)", "-l", str(HERE / "eglot_spec.el")]
     done = subprocess.run(command, env={**os.environ, **own, "PATH": path}, capture_output=True, text=True, check=False)

@@ -49,6 +49,7 @@ def environment(tmp_path) -> dict[str, str]:
     """Folders of the test's own for everything that Neovim and Codekin keep."""
     folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     own = {"CODEKIN_DATA_DIR": str(tmp_path / "codekin"), "CODEKIN_CONFIG_DIR": str(tmp_path / "settings")}
+    own["CODEKIN_BUILD"] = "0.1.0+0+test"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return {**os.environ, **folders, **own, "PATH": path, "CODEKIN_TEST_SCRIPT": str(tmp_path / "script.json")}
 
