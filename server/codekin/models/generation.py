@@ -100,7 +100,7 @@ class Generator:
         """Steps with new text, many of them empty during the prefill; the last value is the Generated."""
         self._require_room(ids, sampling)
         constraint = self.grammars.start(sampling)
-        cache, reused = self._cache_for(ids)
+        cache, reused = self.cache_for(ids)
         run = _Run(self, list(ids), sampling, constraint, Drafting(draft), cache)
         for start in range(reused, len(ids) - 1, PREFILL_SLICE):
             self.decoder.forward(ids[start : min(start + PREFILL_SLICE, len(ids) - 1)], cache)
@@ -128,7 +128,7 @@ class Generator:
                 f"{self.context}; shorten the prompt or ask for fewer."
             )
 
-    def _cache_for(self, ids: Sequence[int]) -> tuple[Cache, int]:
+    def cache_for(self, ids: Sequence[int]) -> tuple[Cache, int]:
         """A cache that holds a prefix of the prompt (all but its last token at most), and how much."""
         shared = [(_common(cache.ids, ids), number) for number, cache in enumerate(self._caches)]
         length, number = max(shared, default=(0, -1))

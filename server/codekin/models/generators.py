@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import cast
+from typing import TypeVar, cast
 
 from codekin.errors import Cancelled
 from codekin.models.drafting import Draft
@@ -16,6 +16,8 @@ from codekin.models.generation import Generated, Generator, Step
 from codekin.models.lanes import Lanes
 from codekin.models.residency import Residency
 from codekin.models.sampling import Sampling
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +55,16 @@ class GenerationService:
         """
         future = self._lanes.submit(lambda: self._told(ask, arrived), "query", cancelled)
         return cast("Future[Generated]", future)  # the last step is the result
+
+    def run(
+        self, model: str, work: Callable[[Generator], Iterator[Result]], cancelled: threading.Event | None = None
+    ) -> Future[Result]:
+        """The last value that some work with a generator yields, done in turn with all other requests."""
+
+        def steps() -> Iterator[Result]:
+            yield from work(self._generator(model))
+
+        return self._lanes.submit(steps, "query", cancelled)
 
     def generate(self, ask: Ask) -> Generated:
         """The whole text; blocks until it is there."""
@@ -96,10 +108,13 @@ class GenerationService:
             yield step
 
     def _steps(self, ask: Ask) -> Iterator[Step | Generated]:
-        generator = self._resident.get(ask.model, self._size(ask.model), lambda: self._load(ask.model))
+        generator = self._generator(ask.model)
         yield Step()
         if ask.suffix is None:
             ids = generator.prompt(ask.prompt, ask.chat)
         else:
             ids = generator.infill(ask.prompt, ask.suffix, generator.context - ask.sampling.max_tokens)
         yield from generator.steps(ids, ask.sampling, ask.draft)
+
+    def _generator(self, model: str) -> Generator:
+        return self._resident.get(model, self._size(model), lambda: self._load(model))
