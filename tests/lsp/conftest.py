@@ -45,6 +45,9 @@ class FakeDaemon:
             "/lens": {"lenses": [{"name": "A.go/0", "kind": "function", "start_line": 2, "end_line": 3}]},
             "/complete": {"items": [], "model": "repository", "ms": 1},
             "/complete/events": {},
+            "/learn": {"message": "Learning has begun."},
+            "/history": {"runs": [], "active": "base"},
+            "/rollback": {"message": "Searched with the model as it came now.", "active": "base"},
             "/duplicates": {"groups": [[HIT, HIT]], "ms": 1},
             "/index": [{"event": "progress"}, {"result": {"files": 1, "fragments": 2}}],
         }

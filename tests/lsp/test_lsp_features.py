@@ -331,3 +331,25 @@ async def test_lenses_are_asked_for_again_when_the_index_changes(window, root):
     before = len(window.notifications("workspace/codeLens/refresh"))
     window.daemon.streams[str(root)].put_nowait({"event": "changed", "paths": ["lib/b.ex"]})
     await window.until(lambda: len(window.notifications("workspace/codeLens/refresh")) > before)
+
+
+async def test_learning_history_and_the_way_back(window, root):
+    """The night school can be asked for, looked at and undone from the editor."""
+    await window.begin(root)
+    assert await window.ask("codekin/learn", {"method": "head", "nonsense": 1}) == {"message": "Learning has begun."}
+    assert await window.ask("codekin/history") == {"runs": [], "active": "base"}
+    assert (await window.ask("codekin/rollback", {"checkpoint": "base"}))["active"] == "base"
+    about = {"root": str(root)}
+    assert window.daemon.bodies("/learn") == [{**about, "method": "head", "background": True}]
+    assert window.daemon.bodies("/history") == [about]
+    assert window.daemon.bodies("/rollback") == [{**about, "checkpoint": "base"}]
+
+
+async def test_duplicates_and_indexing_on_demand(window, root):
+    """Groups come with places that can be opened, and the result of an indexing with its counts."""
+    await window.begin(root)
+    (group,) = (await window.ask("codekin/duplicates", {"filters": {"minScore": 0.8}}))["groups"]
+    assert [hit["uri"] for hit in group] == [(root / "lib/b.ex").as_uri()] * 2
+    assert window.daemon.bodies("/duplicates")[0]["filters"] == {"min_score": 0.8}
+    assert await window.ask("codekin/index", {"rebuild": True}) == {"files": 1, "fragments": 2}
+    assert window.daemon.bodies("/index") == [{"root": str(root), "rebuild": True}]

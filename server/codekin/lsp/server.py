@@ -17,7 +17,19 @@ from typing import Any, cast
 from lsprotocol import types as lsp
 
 from codekin import __version__
-from codekin.lsp.features import actions, commands, duplicates, indexing, inline, lens, search, similar, status, symbols
+from codekin.lsp.features import (
+    actions,
+    commands,
+    duplicates,
+    indexing,
+    inline,
+    learning,
+    lens,
+    search,
+    similar,
+    status,
+    symbols,
+)
 from codekin.lsp.features.feedback import feedback_handlers
 from codekin.lsp.features.hints import Hints
 from codekin.lsp.features.sync import Buffers, Sync
@@ -75,6 +87,9 @@ def build(connect: Connect, data: Path | None = None) -> tuple[Server, Session]:
         "codekin/status": (status.status, None),
         "codekin/duplicates": (duplicates.duplicates, None),
         "codekin/index": (indexing.index, None),
+        "codekin/learn": (learning.learn, None),
+        "codekin/history": (learning.history, None),
+        "codekin/rollback": (learning.rollback, None),
         **{method: (handler, None) for method, handler in feedback_handlers(completions).items()},
     }
     for method, (handler, about) in features.items():
