@@ -7,7 +7,7 @@ and terms are read when they are needed. Which fragments are worth comparing, ot
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray

@@ -102,8 +102,6 @@ class Index(Reader):
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Groups writes into one transaction, which is much faster for many files."""
-        if self._words is None:
-            raise StoreError(f"the index in {self.folder} is open for reading only")
         with self._writing():
             yield
 
@@ -223,6 +221,8 @@ class Index(Reader):
     @contextmanager
     def _writing(self, own_transaction: bool = True) -> Iterator[None]:
         """One write; a full disk and the like become a sentence."""
+        if self._words is None:
+            raise StoreError(f"the index in {self.folder} is open for reading only")
         with self._reading():
             try:
                 if own_transaction:
