@@ -94,6 +94,16 @@ def test_an_unchanged_tree_is_neither_cut_nor_embedded_again(place: Place, monke
     driven.close()
 
 
+def test_an_unchanged_tree_is_ready_before_the_model_is(place: Place) -> None:
+    """Opening a project would wait for a model to load, though nothing has to be embedded."""
+    place.start().close()
+    driven = Driven(place.root, place.folder)
+    driven.submit = lambda _texts: None  # type: ignore[method-assign]
+    ready = driven.settle()
+    assert (ready["embedded"], ready["pending"]) == (0, 0)
+    driven.close()
+
+
 def test_a_touched_file_is_not_cut_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout that sets new times on the same contents would index everything anew."""
     place.start().close()

@@ -249,7 +249,8 @@ class Indexer:
         if not self._searchable:
             self._searchable = True
             self._reports.tell({"event": "searchable", **numbers})
-        if self._vectors.settled:
+        # Where no vector is missing, readiness does not wait for the model to load.
+        if self._vectors.settled or status.vectors == status.fragments:
             embedded = self._vectors.stored - self._stored_before
             counts = {"embedded": embedded, "reused": max(status.vectors - embedded, 0)}
             seconds = round(time.monotonic() - self._began, 3)
