@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from daemons import eventually, indexers_of, kill, processes_of
 
 from codekin import places
 from codekin.daemon.client import Client
 from codekin.index import Index
+from daemons import eventually, indexers_of, kill, processes_of
 
 ROUNDS = 25
 
