@@ -36,7 +36,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    row = f'hub_id = "{model}"\nrole = "generator"\narchitecture = "gpt_bigcode"\ncontext = 512\ninfill = "starcoder"\nend_id = 0'
+    row = f'hub_id = "{model}"\nrole = "generator"\narchitecture = "gpt_bigcode"\ninfill = "starcoder"\nend_id = 0\n'
+    row += "context = 512"
     (config / "settings.toml").write_text(
         f"[daemon]\nloopback_port = {port}\n[models]\ndtype = 'float32'\n[models.catalogue.tiny]\n{row}\n"
     )
@@ -186,6 +187,8 @@ def test_our_own_daemon_as_a_remote_server(data: Path, monkeypatch: pytest.Monke
     near = RemoteEmbedder(places.socket_path(data))
     np.testing.assert_allclose(remote.embed(TEXTS * 30), near.embed(TEXTS * 30), atol=2e-3)
     assert remote.space == near.space
+    for each in (remote, near):
+        each.close()
     with pytest.raises(ModelError, match="it offers"):
         RemoteEmbedder(url, "other", api_key=os.environ["MY_TOKEN"])
 

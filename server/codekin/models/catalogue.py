@@ -115,7 +115,8 @@ def model_of_folder(folder: Path) -> Model:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         architecture = str(config["model_type"])
         classes = " ".join(config.get("architectures") or ())
-        role: Role = "generator" if "CausalLM" in classes else "embedder"
+        generates = "CausalLM" in classes or architecture not in EMBEDDER_ARCHITECTURES
+        role: Role = "generator" if generates else "embedder"
         known = GENERATOR_ARCHITECTURES if role == "generator" else EMBEDDER_ARCHITECTURES
         if architecture not in known:
             raise ModelError(f"{folder} holds a {architecture} {role}; Codekin knows {', '.join(known)}.")

@@ -44,15 +44,11 @@ class RemoteEmbedder:
         self._client = JsonClient(endpoint(place, api_key, timeout))
         self._texts_per_request = texts_per_request
         self._extra: dict[str, Any] = {}
-        row = self._row(model, place)
-        self.name = str(row["id"])
-        if row.get("space"):
-            self._extra = {"priority": priority}
-            self.space, self.dimensions = str(row["space"]), int(row["dimensions"])
-        else:
-            self.dimensions = self._ask(["dimensions"], "passage").shape[1]
-            digest = sha256(f"{place}\0{self.name}\0{self.dimensions}".encode()).hexdigest()
-            self.space = f"remote-{digest[:16]}"
+        try:
+            self._meet(self._row(model, place), place, priority)
+        except BaseException:
+            self.close()
+            raise
 
     def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""
@@ -70,6 +66,17 @@ class RemoteEmbedder:
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+    def _meet(self, row: dict[str, Any], place: str, priority: str) -> None:
+        """Take over the server's word on its model; a foreign server's dimensions are seen on a sample."""
+        self.name = str(row["id"])
+        if row.get("space"):
+            self._extra = {"priority": priority}
+            self.space, self.dimensions = str(row["space"]), int(row["dimensions"])
+            return
+        self.dimensions = self._ask(["dimensions"], "passage").shape[1]
+        digest = sha256(f"{place}\0{self.name}\0{self.dimensions}".encode()).hexdigest()
+        self.space = f"remote-{digest[:16]}"
 
     def _row(self, model: str, place: str) -> dict[str, Any]:
         """The model's row of `/v1/models`; the first embedder (or the first row) when none is named."""
