@@ -6,7 +6,7 @@ It does not know what captures mean.
 import re
 from dataclasses import dataclass
 from functools import cache
-from time import monotonic
+from time import thread_time
 
 import tree_sitter
 
@@ -120,7 +120,7 @@ def _errors(language: str, root: tree_sitter.Node) -> list[tree_sitter.Node]:
 
 
 def _deadline(source: bytes) -> float:
-    return monotonic() + max(_LEAST_SECONDS, _SECONDS_PER_MEGABYTE * len(source) / 1e6)
+    return thread_time() + max(_LEAST_SECONDS, _SECONDS_PER_MEGABYTE * len(source) / 1e6)
 
 
 @cache
@@ -137,7 +137,7 @@ def _parse(language: str, source: bytes, deadline: float) -> tree_sitter.Node:
 
     parser = tree_sitter.Parser(grammar_of(language))
     try:
-        root = parser.parse(chunk, progress_callback=lambda *_: monotonic() > deadline).root_node
+        root = parser.parse(chunk, progress_callback=lambda *_: thread_time() > deadline).root_node
     except ValueError as error:
         raise Timeout from error
     size = _WORD
