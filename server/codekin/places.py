@@ -71,6 +71,11 @@ def checkpoints_folder(data: Path) -> Path:
     return data / "checkpoints"
 
 
+def learning_folder(data: Path, root: Path) -> Path:
+    """Where a workspace's checkpoints and its learning history lie: apart from its index, which can be rebuilt."""
+    return checkpoints_folder(data) / workspace_folder(data, root).name
+
+
 def logs_folder(data: Path) -> Path:
     """The folder of the daemon's and its children's logs, made if missing."""
     folder = data / "logs"

@@ -19,17 +19,23 @@ SLOWEST_SECONDS = 20.0
 """A sender has this long for its headers, and again for its body."""
 
 
+USERS_PATHS = frozenset({"/complete", "/similar", "/search", "/duplicates", "/lens", "/buffers", "/v1/completions"})
+"""What is asked only while somebody works; streams, statuses and our own children ask for the rest."""
+
+
 class Activity:
-    """Who is being served, and since when nobody is."""
+    """Who is being served, since when nobody is, and since when nobody works."""
 
     def __init__(self) -> None:
         self.live = 0
-        self._last = time.monotonic()
+        self._last = self._worked = time.monotonic()
 
     @contextmanager
-    def request(self) -> Iterator[None]:
+    def request(self, path: str) -> Iterator[None]:
         """Counts a request, a stream of events included, for as long as it lasts."""
         self.live += 1
+        if path in USERS_PATHS:
+            self._worked = time.monotonic()
         try:
             yield
         finally:
@@ -39,6 +45,10 @@ class Activity:
     def idle_seconds(self) -> float:
         """How long nobody has been served."""
         return 0.0 if self.live else time.monotonic() - self._last
+
+    def quiet_seconds(self) -> float:
+        """How long nobody has asked for what only a user at work asks for."""
+        return time.monotonic() - self._worked
 
 
 class Guard:
@@ -55,7 +65,7 @@ class Guard:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        with self._activity.request():
+        with self._activity.request(scope["path"]):
             if not self._may_enter(scope):
                 await _refuse(send, 401, "This port needs the token in the data folder's file `token`.")
                 return

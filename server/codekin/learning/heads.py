@@ -1,4 +1,4 @@
-"""Heads: a square matrix over an encoder's vectors, v -> normalise(W v), that moves a whole index in one product.
+"""Where the training of a head begins.
 
 It begins as the identity and is drawn towards a partial whitening of the workspace's own vectors: directions that
 all of its code shares count less, those that tell its functions apart count more. Triplets then move it further.
@@ -7,7 +7,6 @@ Whitening: W = U diag((s + e*mean(s))^-a) U^T of the covariance U diag(s) U^T, s
 
 import numpy as np
 
-from codekin.errors import LearningError
 from codekin.seams import Vectors
 
 STRENGTH = 0.3
@@ -32,17 +31,3 @@ def whitening(vectors: Vectors, groups: list[str], strength: float = STRENGTH, f
     trust = count / (count + dimensions)
     matrix = trust * (basis * scales) @ basis.T + (1 - trust) * np.eye(dimensions)
     return np.asarray(matrix, np.float32)
-
-
-def apply_head(head: Vectors, vectors: Vectors) -> Vectors:
-    """normalise(W v) of each row; (n, d) float32."""
-    moved = vectors @ head.T
-    return np.asarray(moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9), np.float32)
-
-
-def check_head(head: Vectors, dimensions: int) -> None:
-    """Raises LearningError for a matrix that is not square, not of this model's size or not finite."""
-    if head.shape != (dimensions, dimensions):
-        raise LearningError(f"the head is {head.shape}, the model has {dimensions} dimensions: it is of another model")
-    if not np.isfinite(head).all():
-        raise LearningError("the head holds values that are not finite: it is not used")

@@ -14,14 +14,17 @@ import numpy as np
 
 from codekin.errors import LearningError
 from codekin.index import Index
-from codekin.learning import checkpoints, history
+from codekin.learning import history
 from codekin.learning.gate import Decision, decide
 from codekin.learning.ground import KeptVectors, Told, lay_ground
-from codekin.learning.heads import apply_head, whitening
+from codekin.learning.heads import whitening
 from codekin.learning.judging import Gain, Ground, gain, measure
 from codekin.learning.pieces import Piece, pieces_of, split
+from codekin.learning.schedule import BY_SCHEDULE
 from codekin.learning.train_head import Training, accuracy_of, train_head
-from codekin.learning.triplets import Mined, Mix, mine_triplets, require_enough
+from codekin.learning.triplets import Mined, Mix, analyze_triplets, mine_triplets, require_enough, spelled_out
+from codekin.models import checkpoints
+from codekin.models.heads import active_head, apply_head
 from codekin.records import Fragment
 from codekin.seams import Embedder, Vectors
 
@@ -40,6 +43,7 @@ class Order:
 
     mix: Mix
     training: Training
+    method: str = "head"
     asked_by: str = "user"
     date: str = ""
     dry_run: bool = False
@@ -58,27 +62,30 @@ class Material:
     span: tuple[int, int]
 
 
+class NothingNewError(LearningError):
+    """Nothing changed since the last run; by night that is no reason to learn again."""
+
+
 def learn(index: Index, folder: Path, embedder: Embedder, order: Order, told: Told) -> history.Run:
-    """Trains a head on the workspace's vectors and activates it if it is better; gives the run as noted.
+    """Trains on the workspace's code and activates the result if it is better; gives the run as noted.
 
-    Raises LearningError where there is too little code; nothing has changed then but the history.
+    Raises LearningError where there is too little code; nothing has changed then but the history. The caller holds
+    the learner's lock.
     """
-    material = gather(index, embedder, history.used_until(folder))
-    run = history.begin_run(folder, order.asked_by, order.date, material.span, asdict(order))
+    used = history.used_until(folder)
+    run = history.begin_run(folder, order.asked_by, order.date, asdict(order))
     try:
-        report, decision, checkpoint = _run(folder, embedder, material, (order, run), told)
+        material = gather(index, embedder, used)
+        _require_news(material, order)
+        _run(folder, embedder, material, (order, run), told)
+    except LearningError as error:
+        history.end_run(folder, run, history.SKIPPED, str(error), {})
+        if not isinstance(error, NothingNewError):
+            raise
     except Exception as error:
-        reason = str(error) if isinstance(error, LearningError) else f"It failed: {error}"
-        history.end_run(folder, run, "failed", reason, {})
+        history.end_run(folder, run, history.FAILED, f"It failed: {error}", {})
         raise
-    history.end_run(folder, run, _verdict(decision, order), decision.reason, report, checkpoint)
     return history.runs(folder, 1)[0]
-
-
-def _verdict(decision: Decision, order: Order) -> str:
-    if order.dry_run:
-        return "dry run"
-    return "activated" if decision.activate else "kept"
 
 
 def gather(index: Index, embedder: Embedder, used: int) -> Material:
@@ -96,7 +103,20 @@ def gather(index: Index, embedder: Embedder, used: int) -> Material:
     edits = [edit for change in changes for edit in change.edits]
     changed = frozenset(edit.name for edit in edits if edit.new_text)
     earlier = {edit.name: edit.old_text for edit in index_edits(index) if edit.old_text and edit.new_text}
-    return Material(learned, vectors, held, changed, earlier, (used, changes[-1].seq if changes else index.seq()))
+    return Material(learned, vectors, held, changed, earlier, (used, changes[-1].seq if changes else used))
+
+
+def mined_now(index: Index, embedder: Embedder, mix: Mix, used: int) -> dict[str, Any]:
+    """What a run would learn from: triplets with texts and places, what they are like, a note."""
+    material = gather(index, embedder, used)
+    mined = mine_triplets(material.learned, material.vectors, mix, material.changed)
+    found = spelled_out(material.learned, material.vectors, mined)
+    return {"triplets": [asdict(one) for one in found], "analysis": analyze_triplets(found), "note": mined.note}
+
+
+def _require_news(material: Material, order: Order) -> None:
+    if order.asked_by == BY_SCHEDULE and material.span[0] and not material.changed:
+        raise NothingNewError("Nothing changed since the last run.")
 
 
 def index_edits(index: Index) -> list[Any]:
@@ -110,17 +130,17 @@ def _fragments(index: Index) -> list[Fragment]:
     ]
 
 
-def _run(
-    folder: Path, embedder: Embedder, material: Material, asked: tuple[Order, int], told: Told
-) -> tuple[dict[str, Any], Decision, str]:
+def _run(folder: Path, embedder: Embedder, material: Material, asked: tuple[Order, int], told: Told) -> None:
+    """Mines, trains, measures, decides; ends the run in the history."""
     order, run = asked
     mined = mine_triplets(material.learned, material.vectors, order.mix, material.changed)
     if not mined.rows:
         raise LearningError("No two functions share a pattern: there is nothing to learn from yet.")
     ground = lay_ground(material.held, material.learned, KeptVectors(folder, embedder, told).embed, material.earlier)
     head, epochs = _trained(material, mined, order.training, ground, told)
-    old = _active_head(folder, embedder)
-    judged, everything = _compare(ground, old, head, JUDGED_KINDS), _compare(ground, old, head, ())
+    active = active_head(folder, embedder.space)
+    old = active.matrix if active else None
+    judged = _compare(ground, old, head, JUDGED_KINDS)
     decision = decide(judged, None, sum(question.kind in JUDGED_KINDS for question in ground.questions))
     report = {
         "triplets": len(mined.rows),
@@ -128,25 +148,38 @@ def _run(
         "epochs": epochs,
         "questions": len(ground.questions),
         "judged": asdict(judged),
-        "all": asdict(everything),
+        "all": asdict(_compare(ground, old, head, ())),
         "from_base": asdict(_compare(ground, None, head, ())),
     }
-    if order.dry_run:
-        return report, decision, ""
+    name = "" if order.dry_run else _keep(folder, head, embedder, (material, decision, report), asked)
+    verdict = history.DRY_RUN if order.dry_run else history.ACTIVATED if decision.activate else history.KEPT
+    history.end_run(folder, run, verdict, decision.reason, report, name, material.span)
+
+
+def _keep(
+    folder: Path,
+    head: Vectors,
+    embedder: Embedder,
+    result: tuple[Material, Decision, Mapping[str, Any]],
+    asked: tuple[Order, int],
+) -> str:
+    """Writes the checkpoint and, where it was decided so, points to it; gives its id."""
+    (material, decision, report), (order, run) = result, asked
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{run}"
     meta = {
         "run": run,
-        "method": "head",
+        "method": order.method,
         "model": embedder.name,
         "base_space": embedder.space,
         "span": material.span,
-        **report,
+        "reason": decision.reason,
+        "report": report,
     }
     checkpoints.write_head(folder, name, head, meta)
     if decision.activate:
         checkpoints.point(folder, "active", name)
     checkpoints.retain(folder, order.keep)
-    return report, decision, name
+    return name
 
 
 def _trained(
@@ -191,11 +224,3 @@ def _compare(ground: Ground, old: Vectors | None, new: Vectors, kinds: tuple[str
 
 def _mover(head: Vectors | None) -> Callable[[Vectors], Vectors] | None:
     return None if head is None else lambda vectors: apply_head(head, vectors)
-
-
-def _active_head(folder: Path, embedder: Embedder) -> Vectors | None:
-    """The head that serves now; None for the base."""
-    name = checkpoints.pointed(folder)
-    return (
-        None if name == checkpoints.BASE else checkpoints.read_head(folder, name, embedder.space, embedder.dimensions)
-    )

@@ -65,7 +65,7 @@ def train_head(
     for number in range(1, choices.epochs + 1):
         began, total = time.monotonic(), 0.0
         order = torch.randperm(len(parts[0]), generator=torch.Generator().manual_seed(choices.seed * 1000 + number))
-        for rows in order.split(choices.batch_size):
+        for rows in torch.split(order, choices.batch_size):
             if stopped():
                 return
             loss = _loss([_moved(weight, part[rows]) for part in parts], choices)

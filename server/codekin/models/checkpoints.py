@@ -25,6 +25,7 @@ from codekin.seams import Vectors
 
 BASE = "base"
 HEAD = "head.safetensors"
+TENSOR = "head"
 MANIFEST = "manifest.json"
 META = "meta.json"
 LARGEST_HEADER = 1_000_000
@@ -32,7 +33,7 @@ LARGEST_HEADER = 1_000_000
 
 def write_head(folder: Path, name: str, head: Vectors, meta: Mapping[str, Any]) -> Path:
     """A new checkpoint of a head, whole or not at all, and `latest` pointing to it."""
-    return write_checkpoint(folder, name, {HEAD: save({"weight": np.ascontiguousarray(head, np.float32)})}, meta)
+    return write_checkpoint(folder, name, {HEAD: save({TENSOR: np.ascontiguousarray(head, np.float32)})}, meta)
 
 
 def write_checkpoint(folder: Path, name: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Path:
@@ -84,20 +85,19 @@ def read_meta(folder: Path, name: str) -> dict[str, Any]:
     return dict(json.loads(_checked(folder, name)[META]))
 
 
-def read_head(folder: Path, name: str, base_space: str, dimensions: int) -> Vectors:
-    """The head of a checkpoint that belongs to the space `base_space`. Raises CheckpointError."""
+def read_matrix(folder: Path, name: str, base_space: str) -> Vectors:
+    """The square matrix of a head that was trained on the space `base_space`. Raises CheckpointError."""
     contents = _checked(folder, name)
-    meta = json.loads(contents[META])
-    if meta.get("base_space") != base_space:
+    if json.loads(contents[META]).get("base_space") != base_space:
         raise CheckpointError(f"Checkpoint {name} was trained for another base model: learn again with this one.")
     if HEAD not in contents or int.from_bytes(contents[HEAD][:8], "little") > LARGEST_HEADER:
         raise CheckpointError(f"Checkpoint {name} holds no head that can be read: roll back to another one.")
-    head = load(contents[HEAD]).get("weight")
-    if head is None or head.shape != (dimensions, dimensions) or head.dtype != np.float32:
-        raise CheckpointError(f"Checkpoint {name} holds a head of another shape than this model's: learn again.")
-    if not np.isfinite(head).all():
+    matrix = load(contents[HEAD]).get(TENSOR)
+    if matrix is None or matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype != np.float32:
+        raise CheckpointError(f"Checkpoint {name} holds a head of a wrong shape: roll back to another one.")
+    if not np.isfinite(matrix).all():
         raise CheckpointError(f"Checkpoint {name} holds values that are not finite: roll back to another one.")
-    return np.asarray(head, np.float32)
+    return np.asarray(matrix, np.float32)
 
 
 def retain(folder: Path, keep: int) -> list[str]:

@@ -1,0 +1,138 @@
+"""The learner's process: `python -m codekin.learning.child --root R --data-dir D --socket S`.
+
+One run and out (or, with `--triplets`, only what a run would learn from). Events leave as JSON lines on standard
+output: `progress` (`phase`, `done`, `total`), `problem` (`message`), `done` (`result`: the run as the history shows
+it). Lines on standard input: `pause` and `go`. The end of the input, or of the parent, ends the process at once:
+whatever was active stays active.
+"""
+
+import argparse
+import json
+import os
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from codekin import places
+from codekin.errors import CodekinError
+from codekin.learning import history
+
+NICENESS = 19
+GOING = threading.Event()
+"""Cleared while the user works."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs once; the exit status is 0 when it came to a decision, 2 when not."""
+    given = _read(arguments)
+    os.nice(NICENESS - os.nice(0))
+    GOING.set()
+    threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
+    try:
+        result = _triplets(given) if given.triplets else _learn(given)
+    except CodekinError as error:
+        _tell({"event": "problem", "message": str(error)})
+        return 2
+    except MemoryError:
+        _tell({"event": "problem", "message": "Memory ran out: set a smaller learning.batch_size or the method head."})
+        return 2
+    _tell({"event": "done", "result": result})
+    return 0
+
+
+def _learn(given: argparse.Namespace) -> dict[str, Any]:
+    from codekin.index import Index  # noqa: PLC0415 - after the niceness is set
+    from codekin.learning.lock import one_learner  # noqa: PLC0415
+    from codekin.learning.run import learn  # noqa: PLC0415
+    from codekin.models import checkpoints  # noqa: PLC0415
+    from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415
+
+    data, root = places.data_dir(given.data_dir), given.root.resolve()
+    folder = places.learning_folder(data, root)
+    with one_learner(data), Index.open(places.workspace_folder(data, root)) as index:
+        embedder = RemoteEmbedder(given.socket, priority="index")
+        run = learn(index, folder, embedder, _order(given, data, root), _progress)
+    return history.as_row(run, checkpoints.pointed(folder))
+
+
+def _triplets(given: argparse.Namespace) -> dict[str, Any]:
+    """The triplets of a run with their texts, what they are like, and a note."""
+    from codekin.index import Index  # noqa: PLC0415 - after the niceness is set
+    from codekin.learning.run import mined_now  # noqa: PLC0415
+    from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415
+
+    data, root = places.data_dir(given.data_dir), given.root.resolve()
+    used = history.used_until(places.learning_folder(data, root))
+    with Index.open(places.workspace_folder(data, root)) as index:
+        return mined_now(index, RemoteEmbedder(given.socket), _order(given, data, root).mix, used)
+
+
+def _order(given: argparse.Namespace, data: Path, root: Path) -> Any:
+    """What the settings and the command line ask for."""
+    from codekin.learning.run import Order  # noqa: PLC0415
+    from codekin.learning.train_head import Training  # noqa: PLC0415
+    from codekin.learning.triplets import Mix  # noqa: PLC0415
+    from codekin.settings import load_settings  # noqa: PLC0415
+
+    chosen = load_settings(data, root, json.loads(given.settings))[0].learning
+    by_night = given.asked_by == "schedule"
+    training = Training(
+        epochs=given.epochs or (chosen.epochs if by_night else chosen.epochs_by_hand),
+        learning_rate=chosen.learning_rate,
+        batch_size=chosen.batch_size,
+        margin=chosen.margin,
+    )
+    beam = chosen.beam_ratio if given.beam_ratio is None else given.beam_ratio
+    across = chosen.cross_language_ratio if given.cross_language_ratio is None else given.cross_language_ratio
+    mix = Mix(given.count or chosen.count, beam, across)
+    date = given.date or datetime.now(ZoneInfo(chosen.timezone)).date().isoformat()
+    method = given.method or chosen.method
+    return Order(mix, training, method, given.asked_by, date, given.dry_run, chosen.keep_checkpoints)
+
+
+def _progress(phase: str, done: int, total: int) -> None:
+    """Tells how far it is, and rests here while the user works."""
+    _tell({"event": "progress", "phase": phase, "done": done, "total": total})
+    GOING.wait()
+
+
+def _tell(event: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def _follow_parent() -> None:
+    """The daemon holds our input open for as long as it lives.
+
+    Reads the descriptor itself, since a thread inside a buffered reader upsets Python's own exit.
+    """
+    while piece := os.read(sys.stdin.fileno(), 1 << 10):
+        for line in piece.split():
+            GOING.clear() if line == b"pause" else GOING.set()
+    os._exit(1)
+
+
+def _read(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="codekin.learning.child")
+    parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--socket", required=True)
+    parser.add_argument("--settings", default="{}", help="the editor's settings, as JSON")
+    parser.add_argument("--asked-by", choices=["user", "schedule"], default="user")
+    parser.add_argument("--date", default="")
+    parser.add_argument("--method", choices=["head", "lora", "full"])
+    parser.add_argument("--count", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=0)
+    parser.add_argument("--beam-ratio", type=float)
+    parser.add_argument("--cross-language-ratio", type=float)
+    parser.add_argument("--dry-run", action="store_true")
+    parser.add_argument("--triplets", action="store_true", help="only say what would be learned from")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

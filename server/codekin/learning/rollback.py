@@ -1,0 +1,34 @@
+"""The way back: moves the pointer to a checkpoint that was looked through, or to the base."""
+
+from pathlib import Path
+
+from codekin.errors import CheckpointError
+from codekin.learning import history
+from codekin.models import checkpoints
+from codekin.models.heads import read_head
+
+
+def go_back(folder: Path, name: str | None, base_space: str) -> str:
+    """Points `active` at the checkpoint `name` ("base" for none); None: the one that was active before.
+
+    Gives its id. Raises CheckpointError where it is refused; nothing has changed then.
+    """
+    wanted = name or _before(folder, base_space)
+    if wanted != checkpoints.BASE:
+        read_head(folder, wanted, base_space)
+    checkpoints.point(folder, "active", wanted)
+    return wanted
+
+
+def _before(folder: Path, base_space: str) -> str:
+    """The latest checkpoint that was activated before the active one and can still be read; else the base."""
+    active = checkpoints.pointed(folder)
+    activated = [run.checkpoint for run in history.runs(folder) if run.decision == history.ACTIVATED]
+    older = activated[activated.index(active) + 1 :] if active in activated else activated
+    for candidate in older:
+        try:
+            read_head(folder, candidate, base_space)
+        except CheckpointError:
+            continue
+        return candidate if active != checkpoints.BASE else checkpoints.BASE
+    return checkpoints.BASE
