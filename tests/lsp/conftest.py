@@ -45,6 +45,7 @@ class FakeDaemon:
             "/lens": {"lenses": [{"name": "A.go/0", "kind": "function", "start_line": 2, "end_line": 3}]},
             "/complete": {"items": [], "model": "repository", "ms": 1},
             "/complete/events": {},
+            "/dashboard": {"url": "http://127.0.0.1:1/?token=x"},
             "/learn": {"message": "Learning has begun."},
             "/history": {"runs": [], "active": "base"},
             "/rollback": {"message": "Searched with the model as it came now.", "active": "base"},

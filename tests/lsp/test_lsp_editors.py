@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 
 import psutil
 import pytest
@@ -29,6 +30,9 @@ OTHER = 'defmodule Shop.Headers do\n  def parse(lines), do: Enum.map(lines, &Str
 END = {"vscode": 10, "neovim": 12, "emacs": 9}
 """Where `  end # 🙂` ends, in each editor's units."""
 
+CODEC = {"vscode": "utf-16-le", "neovim": "utf-8", "emacs": "utf-32-le"}
+WIDTH = {"vscode": 2, "neovim": 1, "emacs": 4}
+
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -48,6 +52,28 @@ def wait_until_ready(editor, after: int = 0) -> None:
         return message.get("method") == "codekin/status" and params["kind"] == "Normal" and not params["busy"]
 
     editor.until(is_ready, timeout=120, after=after)
+
+
+def check_ghost_text(editor, uri: str, name: str) -> None:
+    """The repository alone completes a line behind an emoji, in the editor's own units."""
+    before = RETRY[: RETRY.index("Process.sleep")] + "{:🙂, Process."
+    item = {"uri": uri, "version": 2}
+    change = {"text": before + "}\n      end\n  end\nend\n"}
+    editor.send(method="textDocument/didChange", params={"textDocument": item, "contentChanges": [change]})
+    line = before.count("\n")
+    column = len(before.splitlines()[-1].encode(CODEC[name])) // WIDTH[name]
+    asked = {
+        "textDocument": {"uri": uri},
+        "position": {"line": line, "character": column},
+        "context": {"triggerKind": 1},
+    }
+
+    def suggestions() -> list[dict]:
+        return editor.ask("textDocument/inlineCompletion", asked)["items"]
+
+    items = next(filter(None, (suggestions() for _ in range(50) if not time.sleep(0.2))))
+    assert items[0]["insertText"].startswith("sleep(")
+    assert items[0]["range"]["start"] == {"line": line, "character": column}
 
 
 @pytest.mark.parametrize("name", list(PROFILES))
@@ -75,6 +101,7 @@ def test_from_the_pipe_to_the_index_and_back(start_editor, project, name):
     assert editor.ask("workspace/symbol", {"query": "parse headers"})
     lens = editor.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})[0]
     assert editor.ask("codeLens/resolve", lens)["command"]["title"].endswith("similar")
+    check_ghost_text(editor, uri, name)
     assert psutil.Process(editor.process.pid).memory_info().rss < 80_000_000
     editor.ask("shutdown")
     editor.send(method="exit")

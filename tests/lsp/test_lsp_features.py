@@ -339,6 +339,7 @@ async def test_learning_history_and_the_way_back(window, root):
     assert await window.ask("codekin/learn", {"method": "head", "nonsense": 1}) == {"message": "Learning has begun."}
     assert await window.ask("codekin/history") == {"runs": [], "active": "base"}
     assert (await window.ask("codekin/rollback", {"checkpoint": "base"}))["active"] == "base"
+    assert (await window.ask("codekin/dashboard"))["url"].startswith("http://127.0.0.1:")
     about = {"root": str(root)}
     assert window.daemon.bodies("/learn") == [{**about, "method": "head", "background": True}]
     assert window.daemon.bodies("/history") == [about]

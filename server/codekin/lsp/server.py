@@ -87,6 +87,7 @@ def build(connect: Connect, data: Path | None = None) -> tuple[Server, Session]:
         "codekin/status": (status.status, None),
         "codekin/duplicates": (duplicates.duplicates, None),
         "codekin/index": (indexing.index, None),
+        "codekin/dashboard": (dashboard.dashboard, None),
         "codekin/learn": (learning.learn, None),
         "codekin/history": (learning.history, None),
         "codekin/rollback": (learning.rollback, None),

@@ -144,3 +144,22 @@ def test_quitting_leaves_no_server_behind(neovim):
             return
         subprocess.run(["sleep", "0.1"], check=True)
     raise AssertionError(server)
+
+
+def test_ghost_text_of_the_repository_itself(neovim, project):
+    """No model and no script: the code at hand completes the line that is typed, and Tab takes it."""
+    neovim.lua("""
+        vim.keymap.set("i", "<Tab>", function()
+          return require("codekin").accept() and "" or "<Tab>"
+        end, { expr = true })
+    """)
+    neovim.open(project / "lib" / "headers.ex")
+    neovim.attached()
+    neovim.api.current.window.cursor = (2, 0)
+    neovim.keys("o  # 🙂<CR><BS><BS>def f(delay) do<CR>Process.")
+    neovim.until(neovim.ghost)
+    shown = neovim.ghost()
+    assert shown.startswith("sleep(")
+    neovim.keys("<Tab>")
+    neovim.until(lambda: any(f"Process.{shown.splitlines()[0]}" in line for line in neovim.lines()))
+    assert neovim.ghost() == ""

@@ -13,15 +13,6 @@ local function way_in(words)
   return vim.list_contains(WAYS, words[1]) and words[1] or nil
 end
 
----@param name string
-local function terminal(name)
-  return {
-    run = function(words)
-      require("codekin.terminal").run(vim.list_extend({ name }, words))
-    end,
-  }
-end
-
 ---@type table<string, codekin.Subcommand>
 local subcommands = {
   similar = {
@@ -69,10 +60,33 @@ local subcommands = {
       vim.cmd("normal! G")
     end,
   },
-  status = terminal("status"),
-  learn = terminal("learn"),
-  history = terminal("history"),
-  rollback = terminal("rollback"),
+  status = {
+    run = function(words)
+      require("codekin.terminal").run(vim.list_extend({ "status" }, words))
+    end,
+  },
+  dashboard = {
+    run = function()
+      require("codekin.client").ask("codekin/dashboard", { root = require("codekin.client").root() }, function(result)
+        vim.ui.open(result.url)
+      end)
+    end,
+  },
+  learn = {
+    run = function()
+      require("codekin.learning").learn()
+    end,
+  },
+  history = {
+    run = function()
+      require("codekin.learning").history()
+    end,
+  },
+  rollback = {
+    run = function(words)
+      require("codekin.learning").rollback(words[1])
+    end,
+  },
 }
 
 ---@return string[]

@@ -1,19 +1,8 @@
 ---The commands of the terminal that are of use in the editor; their words come in a window below.
 local client = require("codekin.client")
+local window = require("codekin.window")
 
 local M = {}
-
----@param title string
----@param lines string[]
-local function show(title, lines)
-  local buffer = vim.api.nvim_create_buf(false, true)
-  vim.api.nvim_buf_set_lines(buffer, 0, -1, false, lines)
-  vim.bo[buffer].bufhidden, vim.bo[buffer].modifiable = "wipe", false
-  vim.cmd(("botright %dsplit"):format(math.min(#lines + 1, 15)))
-  vim.api.nvim_win_set_buf(0, buffer)
-  vim.wo.winbar = title
-  vim.keymap.set("n", "q", "<Cmd>close<CR>", { buffer = buffer, nowait = true })
-end
 
 ---Runs `codekin …` in the project's folder without waiting for it.
 ---@param arguments string[]
@@ -27,7 +16,7 @@ function M.run(arguments)
         words = vim.trim(done.stderr ~= "" and done.stderr or done.stdout)
         vim.notify(words, vim.log.levels.ERROR)
       else
-        show(title, vim.split(words, "\n", { plain = true }))
+        window.show(title, vim.split(words, "\n", { plain = true }))
       end
     end)
   end)
