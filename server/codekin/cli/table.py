@@ -24,6 +24,7 @@ ROWS = (
     Row("duplicates", "finding", "duplicates", "List near-duplicates."),
     Row("complete", "completing", "complete", "Complete the code at PATH:LINE:COL."),
     Row("status", "status", "status", "Show how a workspace is doing."),
+    Row("dashboard", "dashboard", "dashboard", "Show the map of the code and what was learned, in a browser."),
     Row("doctor", "doctor", "doctor", "Find out why Codekin is silent."),
     Row("daemon", "daemon", "group", "Start, stop or look at the shared process."),
     Row("lsp", "editors", "lsp", "Serve an editor over standard input and output."),

@@ -15,6 +15,8 @@ _IOPRIO_WHO_PROCESS = 1
 _IOPRIO_IDLE = 3 << 13
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30}
 _LOWEST_NICENESS = 19
+_NICENESS_OF_SESSION = 8
+"""About a sixth of what a busy session gets: a save must still be searchable soon while others compile."""
 
 
 def yield_to_others() -> None:
@@ -26,7 +28,7 @@ def yield_to_others() -> None:
     os.nice(_LOWEST_NICENESS)
     with suppress(OSError):
         os.setsid()
-        Path("/proc/self/autogroup").write_text(str(_LOWEST_NICENESS), encoding="ascii")
+        Path("/proc/self/autogroup").write_text(str(_NICENESS_OF_SESSION), encoding="ascii")
     number = _IOPRIO_SET.get(os.uname().machine) if sys.platform == "linux" else None
     if number is not None:
         ctypes.CDLL(None).syscall(number, _IOPRIO_WHO_PROCESS, 0, _IOPRIO_IDLE)

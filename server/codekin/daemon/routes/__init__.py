@@ -30,6 +30,7 @@ ROOMS = (
     "openai",
     "completion",
     "learning",
+    "dashboard",
 )
 
 
