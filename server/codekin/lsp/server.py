@@ -20,6 +20,7 @@ from codekin import __version__
 from codekin.lsp.features import (
     actions,
     commands,
+    dashboard,
     duplicates,
     indexing,
     inline,
