@@ -124,7 +124,7 @@ def fit(cases: Cases, epochs: int) -> Ranking:
     features, is_there = torch.tensor(cases.features), torch.tensor(cases.is_there)
     right = torch.tensor(np.hstack([cases.is_right, ~cases.is_right.any(1, keepdims=True)]))
     ranking = Ranking(features.shape[2])
-    optimiser = torch.optim.AdamW(ranking.parameters(), lr=3e-3, weight_decay=1e-2)
+    optimiser = torch.optim.AdamW(ranking.parameters(), lr=3e-3, weight_decay=3e-2)
     steps = epochs * (len(features) // 128 + 1)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 6e-3, total_steps=steps + 1)
     for epoch in range(epochs):

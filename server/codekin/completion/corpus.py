@@ -16,6 +16,7 @@ from codekin.completion.segment import LONGEST_RUN, Segment, segment_of
 
 LARGEST_TEXT = 400_000
 COUNTED_RUN = 5
+_SIGN_WEIGHT = 0.2
 _NOTHING = np.zeros(0, np.uint32)
 
 
@@ -54,6 +55,20 @@ class Corpus:
     def _struck(self) -> Segment:
         struck = [(path, self.base_tokens(path)) for path in self.changed if path in self.file_numbers]
         return segment_of(struck, self.vocabulary, longest=COUNTED_RUN, shapes=False)
+
+    @cached_property
+    def word_weights(self) -> NDArray[np.float32]:
+        """How much each token's word tells of a place, by its rarity; signs tell little."""
+        traits = self.vocabulary.traits
+        counts = np.bincount(traits["word"][self.base.tokens], minlength=len(traits))[traits["word"]]
+        rarity = np.log((len(self.base.tokens) + 2) / (counts + 1.0))
+        return np.where(traits["is_name"], rarity, _SIGN_WEIGHT).astype(np.float32)
+
+    def weights(self) -> NDArray[np.float32]:
+        """The weights for all tokens known by now; new ones are as rare as can be."""
+        known = self.word_weights
+        missing = len(self.vocabulary.traits) - len(known)
+        return known if missing <= 0 else np.concatenate([known, np.full(missing, known.max(), np.float32)])
 
     @property
     def is_worn(self) -> bool:

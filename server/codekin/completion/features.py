@@ -32,7 +32,10 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Candidates:
-    """Continuations and their witnesses; the arrays have one entry a witness, `line` is its candidate's number."""
+    """Continuations and their witnesses; the arrays have one entry a witness, `line` is its candidate's number.
+
+    `alike_before` and `alike_behind` are in thousandths.
+    """
 
     lines: list[Tokens]
     is_adapted: NDArray[np.bool_]
@@ -43,6 +46,8 @@ class Candidates:
     nearness: NDArray[np.int64]
     distance: NDArray[np.int64]
     file: NDArray[np.int64]
+    alike_before: NDArray[np.int64]
+    alike_behind: NDArray[np.int64]
 
 
 def candidates_of(corpus: Corpus, situation: Situation) -> Candidates | None:
@@ -65,7 +70,10 @@ class _Gathered:
     def add(self, memories: Memories, vocabulary: Vocabulary, situation: Situation) -> None:
         here = situation.before[::-1][:LONGEST_MATCH]
         files = memories.segment.files_at(memories.places)
-        columns = (memories.matched, memories.shaped, memories.followed, memories.nearness, memories.distance, files)
+        columns = (
+            *(memories.matched, memories.shaped, memories.followed, memories.nearness, memories.distance, files),
+            *((1000 * share).astype(np.int64) for share in (memories.alike_before, memories.alike_behind)),
+        )
         witnesses = list(zip(*(column.tolist() for column in columns), strict=True))
         for at, witness in enumerate(witnesses):
             self._add(continuation(memories, at, LONGEST_LINE), witness, is_adapted=False)
@@ -170,6 +178,7 @@ def _support(candidates: Candidates) -> Matrix:
 
     by_match = total(2.0 ** np.minimum(matched, 14) * weight)
     files = np.unique(np.stack([candidates.line, candidates.file]), axis=1)[0]
+    alike = candidates.alike_before + candidates.alike_behind
     _, same_first = np.unique(first, return_inverse=True)
     longest = best(matched)
     return np.column_stack(
@@ -190,6 +199,11 @@ def _support(candidates: Candidates) -> Matrix:
             total(1.5**candidates.shaped),
             np.log1p(np.bincount(files, minlength=len(starts))),
             np.log1p(np.add.reduceat((nearness == 3).astype(np.int64), starts)),
+            best(candidates.alike_before) / 1000,
+            best(candidates.alike_behind) / 1000,
+            best(alike) / 1000,
+            total(np.exp(alike / 150)),
+            np.log1p(best(matched * (alike > 1000))),
             np.bincount(same_first, by_match).astype(np.float64)[same_first],
         ]
     )

@@ -14,6 +14,7 @@ from codekin.completion.situation import Situation, folder_of, role_of
 LONGEST_MATCH = 32
 LONGEST_FOLLOWING = 12
 FROM_DOCUMENT, FROM_CORPUS = 96, 224
+AROUND = 48
 _SCANNED = 4096
 _THIS_FILE, _THIS_FOLDER, _THIS_ROLE, _ELSEWHERE = 3, 2, 1, 0
 
@@ -25,7 +26,8 @@ class Memories:
     `places` are the last tokens before the continuation, `ends` the line breaks behind it. `matched` counts equal
     tokens up to the place, `shaped` tokens of equal shape, `followed` equal tokens from the line's end on.
     `nearness` is 3 in this file, 2 in its folder, 1 in files of its role, else 0. `earlier` are the tokens up to
-    the place, nearest first, shape (n, LONGEST_MATCH at most).
+    the place, nearest first, shape (n, LONGEST_MATCH at most). `alike_before` and `alike_behind` are the shares, by
+    weight, of the words around that also stand around the cursor.
     """
 
     segment: Segment
@@ -37,6 +39,8 @@ class Memories:
     nearness: NDArray[np.int64]
     distance: NDArray[np.int64]
     earlier: NDArray[np.uint32]
+    alike_before: NDArray[np.float32]
+    alike_behind: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def recall(corpus: Corpus, situation: Situation) -> list[Memories]:
             np.concatenate([_by_preceding(source, situation, corpus.vocabulary), _by_following(source, situation)])
         )
         if len(places):
-            found.append(_compare(source, places, situation, corpus.vocabulary))
+            found.append(_compare(source, places, situation, corpus))
     return found
 
 
@@ -157,7 +161,8 @@ def _usable(source: _Source, situation: Situation, places: Places) -> Places:
     return places[is_usable]
 
 
-def _compare(source: _Source, places: Places, situation: Situation, vocabulary: Vocabulary) -> Memories:
+def _compare(source: _Source, places: Places, situation: Situation, corpus: Corpus) -> Memories:
+    vocabulary = corpus.vocabulary
     segment, before = source.segment, situation.before[::-1][:LONGEST_MATCH]
     back = places[:, None] - np.arange(len(before))[None, :]
     earlier = segment.tokens[np.maximum(back, 0)]
@@ -177,8 +182,21 @@ def _compare(source: _Source, places: Places, situation: Situation, vocabulary: 
         nearness=_nearness(source, places, situation.path),
         distance=np.abs(places - situation.cursor) if source.is_document else np.full(len(places), 100_000),
         earlier=earlier,
+        alike_before=_alike(corpus, segment, places, -1, situation.before[-AROUND:]),
+        alike_behind=_alike(corpus, segment, ends, 1, situation.behind[:AROUND]),
     )
     return _not_across_cursor(memories, situation) if source.is_document else memories
+
+
+def _alike(corpus: Corpus, segment: Segment, places: Places, direction: int, here: Tokens) -> NDArray[np.float32]:
+    """The weight of the words near each place, on one side of it, that are among the words here; as a share."""
+    near = np.clip(places[:, None] + direction * np.arange(AROUND)[None, :], 0, len(segment.tokens) - 1)
+    words = corpus.vocabulary.traits["word"][segment.tokens[near]]
+    weights = corpus.weights()[words]
+    is_here = np.zeros(len(corpus.vocabulary.traits), bool)
+    is_here[corpus.vocabulary.traits["word"][here]] = True
+    shares: NDArray[np.float32] = np.where(is_here[words], weights, 0).sum(axis=1) / weights.sum(axis=1)
+    return shares
 
 
 def _not_across_cursor(memories: Memories, situation: Situation) -> Memories:
