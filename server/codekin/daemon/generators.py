@@ -4,14 +4,22 @@ Knows the settings and the catalogue; nothing of HTTP or of what is generated.
 """
 
 import asyncio
+import logging
+import os
 from typing import TYPE_CHECKING, Any
 
 from codekin.daemon.state import Daemon, Extension
-from codekin.errors import ModelError
+from codekin.errors import CodekinError, ModelError
 from codekin.settings import ModelSettings
 
 if TYPE_CHECKING:
     from codekin.models.generators import GenerationService
+    from codekin.models.remote_generation import RemoteGenerator
+
+log = logging.getLogger(__name__)
+
+REMOTE = "remote"
+"""The key of the user's own server, as `models.generators` knows it."""
 
 KEY = "generation"
 CHECK_SECONDS = 30.0
@@ -36,8 +44,13 @@ def generators_here(settings: ModelSettings) -> list[str]:
 
 
 def chosen_generator(settings: ModelSettings, name: str) -> str:
-    """The key that a setting or request names; `auto` and "" take the first that is here. Raises ModelError."""
+    """The key that a setting or request names; `auto` and "" take the user's server, else the first that is here.
+
+    Asks the server whether it answers; raises ModelError.
+    """
     here = generators_here(settings)
+    if name in ("", "auto", REMOTE) and _remote_answers(settings):
+        return REMOTE
     if name not in ("", "auto"):
         from codekin.models.catalogue import find_model  # noqa: PLC0415 - asked for seldom
 
@@ -60,7 +73,33 @@ def _service(settings: ModelSettings) -> "GenerationService":
     def size(key: str) -> int:
         return planner.need(find_model(key, settings.catalogue), "bfloat16", 4096).total
 
-    return GenerationService(lambda key: load_generator(key, options), size, memory)
+    return GenerationService(lambda key: load_generator(key, options), size, memory, _remote(settings))
+
+
+def _remote(settings: ModelSettings) -> "RemoteGenerator | None":
+    """The server of the settings, where it is there for completions."""
+    from codekin.models.remote_generation import RemoteGenerator  # noqa: PLC0415 - brings torch
+
+    remote = settings.remote
+    if remote is None or not remote.url or remote.serves == "embeddings":
+        return None
+    key = os.environ.get(remote.api_key_env, "") if remote.api_key_env else ""
+    return RemoteGenerator(remote.url, remote.model, key, remote.timeout_seconds)
+
+
+def _remote_answers(settings: ModelSettings) -> bool:
+    remote = _remote(settings)
+    if remote is None:
+        return False
+    try:
+        remote.check()
+    except CodekinError as error:
+        log.warning("%s A local model takes its place.", error)
+        return False
+    else:
+        return True
+    finally:
+        remote.close()
 
 
 async def _open(daemon: Daemon) -> None:

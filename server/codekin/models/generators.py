@@ -14,10 +14,14 @@ from codekin.errors import Cancelled
 from codekin.models.drafting import Draft
 from codekin.models.generation import Generated, Generator, Step
 from codekin.models.lanes import Lanes
+from codekin.models.remote_generation import RemoteGenerator
 from codekin.models.residency import Residency
 from codekin.models.sampling import Sampling
 
 Result = TypeVar("Result")
+
+REMOTE = "remote"
+"""The key of the server of the settings."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,12 +37,20 @@ class Ask:
 
 
 class GenerationService:
-    """Generates in a worker thread; `load` builds a generator by key, `size` tells its bytes."""
+    """Generates in a worker thread; `load` builds a generator by key, `size` tells its bytes.
+
+    Asks for the model `remote` go to the `remote` generator.
+    """
 
     def __init__(
-        self, load: Callable[[str], Generator], size: Callable[[str], int] = lambda _: 0, memory: int = 1 << 62
+        self,
+        load: Callable[[str], Generator],
+        size: Callable[[str], int] = lambda _: 0,
+        memory: int = 1 << 62,
+        remote: RemoteGenerator | None = None,
     ) -> None:
         self._load = load
+        self._remote = remote
         self._size = size
         self._resident: Residency[Generator] = Residency(memory)
         self._lanes = Lanes()
@@ -100,6 +112,8 @@ class GenerationService:
     def close(self) -> None:
         """End the worker threads."""
         self._lanes.close()
+        if self._remote is not None:
+            self._remote.close()
 
     def _told(self, ask: Ask, arrived: Callable[[Step | Generated], None] | None) -> Iterator[Step | Generated]:
         for step in self._steps(ask):
@@ -108,6 +122,9 @@ class GenerationService:
             yield step
 
     def _steps(self, ask: Ask) -> Iterator[Step | Generated]:
+        if ask.model == REMOTE and self._remote is not None:
+            yield from self._remote.steps(ask)
+            return
         generator = self._generator(ask.model)
         yield Step()
         if ask.suffix is None:

@@ -69,7 +69,7 @@ def choose_embedder(settings: ModelSettings, kernel_cache: Path | None = None) -
     """
     options = options_of(settings, kernel_cache)
     notes: list[str] = []
-    if settings.remote and settings.remote.url:
+    if settings.remote and settings.remote.url and settings.remote.serves != "completions":
         try:
             return _remote(settings)
         except CodekinError as error:

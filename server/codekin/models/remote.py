@@ -107,7 +107,7 @@ def _decoded(answer: Any, count: int) -> Vectors:
         vectors = np.array([_vector(row["embedding"]) for row in rows], dtype=np.float32)
     except (TypeError, KeyError, ValueError) as error:
         raise ModelError("The server's embeddings are not in OpenAI's format; check its URL.") from error
-    if vectors.ndim != 2 or len(vectors) != count or not np.isfinite(vectors).all():
+    if vectors.ndim != 2 or not vectors.size or len(vectors) != count or not np.isfinite(vectors).all():
         raise ModelError(f"The server sent {len(vectors)} vectors for {count} texts, or some are not finite.")
     unit: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
     return unit
@@ -115,5 +115,5 @@ def _decoded(answer: Any, count: int) -> Vectors:
 
 def _vector(value: Any) -> Vectors:
     if isinstance(value, str):
-        return np.frombuffer(base64.b64decode(value), dtype="<f4")
+        return np.frombuffer(base64.b64decode(value, validate=True), dtype="<f4")
     return np.asarray(value, dtype=np.float32)

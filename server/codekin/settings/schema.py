@@ -83,6 +83,7 @@ class RemoteSettings:
     url: str = setting("", Trust.USER)
     model: str = setting("", Trust.USER)
     api_key_env: str = setting("", Trust.USER)
+    serves: Literal["embeddings", "completions", "both"] = setting("embeddings", Trust.USER)
     timeout_seconds: float = setting(30.0, Trust.USER, low=1, high=600)
 
 
