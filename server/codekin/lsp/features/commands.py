@@ -6,6 +6,7 @@ from typing import Any
 from codekin.errors import UsageError
 from codekin.lsp.features.duplicates import duplicates
 from codekin.lsp.features.indexing import index
+from codekin.lsp.features.learning import history, learn, rollback
 from codekin.lsp.features.search import search
 from codekin.lsp.features.show import show_similar
 from codekin.lsp.features.similar import similar
@@ -20,6 +21,10 @@ COMMANDS: Mapping[str, Command] = {
     "codekin.status": status,
     "codekin.duplicates": duplicates,
     "codekin.index": index,
+    "codekin.learn": learn,
+    # Other names than their requests', which a client may have for commands of its own.
+    "codekin.learningHistory": history,
+    "codekin.rollbackTo": rollback,
     SHOW_SIMILAR: show_similar,
 }
 

@@ -1,4 +1,4 @@
-"""`$/progress` for indexing: one token for each run, begun, reported and ended exactly once."""
+"""`$/progress` for indexing and learning: one token for each run, begun, reported and ended exactly once."""
 
 import asyncio
 import time
@@ -14,19 +14,18 @@ LONGEST_WAIT = 5.0
 """Seconds that the client gets to accept a token."""
 
 
-class IndexProgress:
-    """The progress of one folder's indexing."""
+class RunProgress:
+    """The progress of what is done in one folder, run after run."""
 
-    def __init__(self, session: Session, name: str) -> None:
+    def __init__(self, session: Session, title: str) -> None:
         self._session = session
-        self._title = f"Codekin: indexing {name}"
+        self._title = f"Codekin: {title}"
         self._token = ""
         self._refused = False
         self._reported = 0.0
 
-    async def report(self, done: int, total: int, rate: float) -> None:
+    async def report(self, done: int, total: int, message: str) -> None:
         """Say how far it is; the first report of a run begins it."""
-        message = f"{done} of {total} files" + (f", {rate:.0f} fragments/s" if rate else "")
         percentage = min(100, 100 * done // total) if total else 0
         about = {"message": message, "percentage": percentage}
         if not self._token:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from codekin.errors import CodekinError
-from codekin.lsp.features.progress import IndexProgress
+from codekin.lsp.features.learning import tell_of_run
+from codekin.lsp.features.progress import RunProgress
 from codekin.lsp.features.sync import Buffers
 from codekin.lsp.folders import Folder
 from codekin.lsp.session import Session
@@ -31,7 +32,8 @@ class Watch:
         self._root = str(folder.root)
         self._buffers = buffers
         self._refresh = refresh
-        self._progress = IndexProgress(session, folder.name)
+        self._progress = RunProgress(session, f"indexing {folder.name}")
+        self._learning = RunProgress(session, f"learning {folder.name}")
 
     async def run(self) -> None:
         """Follow until the folder is removed."""
@@ -46,6 +48,7 @@ class Watch:
                 await asyncio.sleep(RETRY)
         finally:
             self._progress.end("Stopped.")
+            self._learning.end("Stopped.")
 
     async def tell_settings(self) -> None:
         """Give the daemon this window's settings for the folder."""
@@ -60,7 +63,11 @@ class Watch:
                 self._lose(str(event.get("message", "The daemon is gone; it is started again.")))
             case {"event": "progress", "done": int() as done, "total": int() as total}:
                 self._session.status.update(self._root, done=done, total=total)
-                await self._progress.report(done, total, float(event.get("rate") or 0))
+                rate = float(event.get("rate") or 0)
+                said = f"{done} of {total} files" + (f", {rate:.0f} fragments/s" if rate else "")
+                await self._progress.report(done, total, said)
+            case {"event": "learning"}:
+                await self._take_learning(event)
             case {"event": "ready"}:
                 self._session.status.update(self._root, done=0, total=0, problem="")
                 self._progress.end("Indexed.")
@@ -71,6 +78,17 @@ class Watch:
                 self._session.status.update(self._root, problem=message)
             case {"event": "status"}:
                 self._take_status({name: value for name, value in event.items() if name != "event"})
+
+    async def _take_learning(self, event: Mapping[str, Any]) -> None:
+        """A learner's step, or its end with the run as the history has it."""
+        match event:
+            case {"running": True, "phase": str() as phase, "done": int() as done, "total": int() as total}:
+                await self._learning.report(done, total, f"{phase}, {done} of {total}")
+            case {"run": Mapping() as run}:
+                self._learning.end(str(run.get("decision", "")))
+                self._session.spawn(tell_of_run(self._session, self._folder, run))
+            case _:
+                self._learning.end("Ended.")
 
     async def _connect(self) -> None:
         self._session.status.update(self._root, connected=True, lost="")
@@ -92,3 +110,4 @@ class Watch:
     def _lose(self, message: str) -> None:
         self._session.status.update(self._root, connected=False, lost=message, done=0, total=0)
         self._progress.end("The daemon is gone.")
+        self._learning.end("The daemon is gone.")
