@@ -27,6 +27,7 @@ class Workspace:
         self._buffers = buffers
         self._watches: dict[Folder, tuple[Watch, asyncio.Task[None]]] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        self._is_stale = False
         self.refreshers: list[Any] = [self._refresh_lenses]
 
     def begin(self, params: dict[str, Any]) -> None:
@@ -68,6 +69,7 @@ class Workspace:
 
     def refresh(self) -> None:
         """Something in the index changed: what hangs on it is asked for again, once it is calm."""
+        self._is_stale = True
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = self._session.spawn(self._refresh_calmly())
 
@@ -104,9 +106,11 @@ class Workspace:
         self.refresh()
 
     async def _refresh_calmly(self) -> None:
-        await asyncio.sleep(CALM)
-        for refresher in self.refreshers:
-            await refresher()
+        while self._is_stale:  # again, if something changed while the refreshers were at work
+            await asyncio.sleep(CALM)
+            self._is_stale = False
+            for refresher in self.refreshers:
+                await refresher()
 
     async def _refresh_lenses(self) -> None:
         if self._session.client.refreshes_lenses:
