@@ -141,8 +141,7 @@ def test_a_full_disk_keeps_the_old_state(index: Index, monkeypatch: pytest.Monke
             put(index, "lib/new.ex")
     index._database.execute("PRAGMA max_page_count=1")
     with pytest.raises(StoreError, match="disk is full"):
-        for number in range(100):
-            put(index, f"lib/new{number}.ex")
+        fill(index, 100)
     index._database.execute("PRAGMA max_page_count=1000000")
     kept = {path: index.fragments(path) for path in before["files"]}
     assert kept == before["fragments"]

@@ -24,11 +24,12 @@ _COPY = 0.98
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A cosine for each candidate, and for the sample that gives its spread; an exact copy has 1."""
+    """A value for each candidate, and for the sample that gives its spread; a perfect answer has `best`."""
 
     values: Scores
     sample: Scores
     weight: float
+    best: float = 1.0
 
 
 def centre(total: NDArray[np.float64], count: int) -> NDArray[np.float32]:
@@ -51,7 +52,7 @@ def fuse(signals: Sequence[Signal]) -> Scores:
         gap = np.isnan(standard)
         total += signal.weight * np.where(gap, 0, standard)
         missing += signal.weight * gap
-        own += signal.weight * (1 - mean) / deviation
+        own += signal.weight * (signal.best - mean) / deviation
         weight += signal.weight
     present = np.maximum(np.float32(weight) - missing, np.float32(1e-6))
     total *= 1 + np.float32(_FORETOLD) * missing / present
@@ -62,7 +63,7 @@ def _copies(signals: Sequence[Signal]) -> NDArray[np.bool_]:
     """Which of the sample are the query itself or a copy: they say nothing of how others are spread."""
     copies = np.zeros(len(signals[0].sample), bool)
     for signal in signals:
-        copies |= signal.sample >= _COPY
+        copies |= signal.sample >= _COPY * signal.best
     return copies
 
 

@@ -20,6 +20,10 @@ from codekin.index.terms import NUMBERS, Terms, read_terms
 _COUNTED = 200_000
 _KEPT = 400_000
 _ASKED_AT_ONCE = 500
+_SLOPE = 0.3
+
+TYPICAL_NORM = 70.0
+"""The length of the TF-IDF vector of a function of ten lines."""
 
 Rows = NDArray[np.int64]
 
@@ -43,6 +47,7 @@ class Weighed:
 
     numbers: Terms
     weights: Scores
+    norms: Scores
     begins: NDArray[np.int64]
 
 
@@ -116,16 +121,35 @@ def weigh(lexis: Lexis, language: int, contents: Rows) -> Weighed:
     numbers, counts = _unpacked(terms)
     weights = (1 + np.log(counts)) * lexis.languages[language].rarity(numbers)
     norms = np.maximum(np.sqrt(_sums(weights * weights, begins)), np.float32(1e-9))
-    return Weighed(numbers, weights / np.repeat(norms, np.diff(begins)), begins)
+    return Weighed(numbers, weights / np.repeat(norms, np.diff(begins)), norms, begins)
 
 
 def alike(lexis: Lexis, query: Terms, language: int, weighed: Weighed) -> Scores:
     """TF-IDF cosine of the query with each text, between 0 and 1."""
+    numbers, weights = _asked(lexis, query, language)
+    asked = np.zeros(NUMBERS, np.float32)
+    asked[numbers] = weights
+    return _sums(asked[weighed.numbers] * weighed.weights, weighed.begins)
+
+
+def answering(lexis: Lexis, query: Terms, language: int, weighed: Weighed) -> Scores:
+    """How well each text answers a few words: as `alike`, but a long text is held less against itself.
+
+    Lengths are pivoted (Singhal, Buckley and Mitra 1996) around a text of TYPICAL_NORM, and
+    1 is a text of that length that has every word once.
+    """
+    numbers, weights = _asked(lexis, query, language)
+    rarity = lexis.languages[language].rarity(numbers)
+    best = float((weights * rarity).sum()) / TYPICAL_NORM
+    pivoted = weighed.norms / ((1 - _SLOPE) * TYPICAL_NORM + _SLOPE * weighed.norms)
+    return np.asarray(alike(lexis, query, language, weighed) * pivoted / np.float32(max(best, 1e-9)), np.float32)
+
+
+def _asked(lexis: Lexis, query: Terms, language: int) -> tuple[Terms, Scores]:
+    """The query's terms with their weights, of unit length."""
     numbers, counts = _unpacked(query)
     weights = (1 + np.log(counts)) * lexis.languages[language].rarity(numbers)
-    asked = np.zeros(NUMBERS, np.float32)
-    asked[numbers] = weights / max(float(np.linalg.norm(weights)), 1e-9)
-    return _sums(asked[weighed.numbers] * weighed.weights, weighed.begins)
+    return numbers, np.asarray(weights / max(float(np.linalg.norm(weights)), 1e-9), np.float32)
 
 
 def _unpacked(terms: Terms) -> tuple[Terms, Scores]:

@@ -15,7 +15,7 @@ from codekin.errors import StoreError
 from codekin.index.dense import Dense, cosines, hamming
 from codekin.index.fusion import Scores
 from codekin.index.lexical import LexicalReader
-from codekin.index.lexis import Lexis, alike, weigh
+from codekin.index.lexis import Lexis, Weighed, alike, answering, weigh
 from codekin.index.snapshot import Snapshot
 from codekin.index.terms import Terms
 from codekin.index.tokens import tokens
@@ -36,6 +36,7 @@ class Words:
     text: str
     name: str
     terms: Terms
+    is_question: bool
 
     def matches(self, limit: int, allowed: Mask, language: int | None = None) -> Rows:
         """The best matching rows that are allowed, best first."""
@@ -65,7 +66,7 @@ class Words:
         """TF-IDF cosine of each row of a language."""
         contents = self.snapshot.columns.content[rows]
         self.fetch(self.lexis, contents)
-        return alike(self.lexis, self.terms, language, weigh(self.lexis, language, contents))
+        return self._compare(language, weigh(self.lexis, language, contents))
 
     def of_sample(self, language: int, sample: Rows) -> Scores:
         """The same for the language's fixed sample, whose weights are kept."""
@@ -73,7 +74,11 @@ class Words:
             contents = self.snapshot.columns.content[sample]
             self.fetch(self.lexis, contents)
             self.lexis.samples[language] = weigh(self.lexis, language, contents)
-        return alike(self.lexis, self.terms, language, self.lexis.samples[language])
+        return self._compare(language, self.lexis.samples[language])
+
+    def _compare(self, language: int, weighed: Weighed) -> Scores:
+        compare = answering if self.is_question else alike
+        return compare(self.lexis, self.terms, language, weighed)
 
 
 @dataclass(frozen=True, slots=True)

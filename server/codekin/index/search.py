@@ -24,16 +24,26 @@ _HAMMING_CANDIDATES = 1000
 _DENSE_CANDIDATES = 128
 _LEXICAL_CANDIDATES = 400
 _SAMPLE = 256
+_CLOSEST_TO_WORDS = 0.7
+"""The cosine of a text with a few words that describe it perfectly."""
+
+
+Scored = tuple[Rows, Scores, Scores, Scores]
+"""Rows with their fused scores, cosines and lexical likeness."""
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for: its text, its unit vector (dimensions,) or None, its language or None."""
+    """What is looked for: its text, its unit vector (dimensions,) or None, its language or None.
+
+    A question is a few words rather than code.
+    """
 
     text: str
     vector: Vectors | None = None
     language: str | None = None
     name: str = ""
+    is_question: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +77,12 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A query made ready for a view."""
+    """A query made ready for a view; `best_cosine` is that of a perfect answer."""
 
     snapshot: Snapshot
     meaning: Meaning | None
     words: Words | None
+    best_cosine: float
 
 
 def rank(view: View, query: Query, mask: Mask, *, limit: int, exact: bool = False) -> Ranking:
@@ -79,14 +90,21 @@ def rank(view: View, query: Query, mask: Mask, *, limit: int, exact: bool = Fals
     words = None
     if view.lexis is not None and query.text.strip():
         terms = count_terms(query.text)
-        words = Words(view.snapshot, view.lexis, view.lexical, view.fetch, query.text, query.name, terms)
-    asked = _Asked(view.snapshot, meaning(view.dense, view.snapshot, query.vector, query.language), words)
+        words = Words(
+            view.snapshot, view.lexis, view.lexical, view.fetch, query.text, query.name, terms, query.is_question
+        )
+    known = meaning(view.dense, view.snapshot, query.vector, query.language)
+    asked = _Asked(view.snapshot, known, words, _CLOSEST_TO_WORDS if query.is_question else 1.0)
     groups = _candidates(asked, mask, exact=exact)
-    parts = [_scored(asked, number, rows) for number, rows in groups.items()]
-    empty = (np.zeros(0, np.int64), *[np.zeros(0, np.float32)] * 3)
-    rows, scores, cosine, likeness = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
+    parts = [_empty(), *(_scored(asked, number, rows) for number, rows in groups.items())]
+    rows, scores, cosine, likeness = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((rows, -scores))[:limit]
     return Ranking(rows[order], np.clip(scores[order], 0.0, 1.0), cosine[order], likeness[order])
+
+
+def _empty() -> Scored:
+    none = np.zeros(0, np.float32)
+    return np.zeros(0, np.int64), none, none, none
 
 
 def _candidates(asked: _Asked, mask: Mask, *, exact: bool) -> dict[int, Rows]:
@@ -114,8 +132,8 @@ def _sample(snapshot: Snapshot, language: int) -> Rows:
     return rows[snapshot.columns.sample[rows] >= level]
 
 
-def _scored(asked: _Asked, language: int, rows: Rows) -> tuple[Rows, Scores, Scores, Scores]:
-    """Rows of one language with their fused scores, cosines and lexical likeness; unordered."""
+def _scored(asked: _Asked, language: int, rows: Rows) -> Scored:
+    """Rows of one language, unordered."""
     sample = _sample(asked.snapshot, language)
     others = rows[~np.isin(rows, sample)]
     both = np.concatenate([sample, others])
@@ -125,7 +143,7 @@ def _scored(asked: _Asked, language: int, rows: Rows) -> tuple[Rows, Scores, Sco
     if asked.meaning:
         values = asked.meaning.of(language, both)
         cosine = values[order]
-        signals.append(Signal(cosine, values[: len(sample)], DENSE_WEIGHT))
+        signals.append(Signal(cosine, values[: len(sample)], DENSE_WEIGHT, asked.best_cosine))
     if asked.words and language in asked.words.lexis.languages:
         known = asked.words.of_sample(language, sample)
         likeness = np.concatenate([known, asked.words.of(language, others)])[order]

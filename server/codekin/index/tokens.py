@@ -29,11 +29,6 @@ def pieces(text: str) -> list[str]:
     return found
 
 
-def words(text: str) -> list[str]:
-    """The pieces of `text` without operators and digits, for showing to people."""
-    return [token for token in tokens(text) if token[0].isalpha() and "_" not in token]
-
-
 def shingles(text: str, width: int = 4) -> frozenset[tuple[str, ...]]:
     """All runs of `width` raw tokens, so that equal sets mean equal code up to layout."""
     raw = _TOKEN.findall(text)

@@ -1,5 +1,6 @@
 """Near-duplicate groups over the whole index, found by sketches and proved on the texts."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
@@ -15,6 +16,7 @@ _BANDS = 16
 _FEWEST_LINES = 4
 _FEWEST_CHARACTERS = 120
 _CROWD = 200
+_SAYS_NOTHING = re.compile(r"\s*(//|/?\*|#|$)")
 
 
 def duplicates(
@@ -49,18 +51,31 @@ def _groups(index: Index, ids: NDArray[np.int64], sketches: NDArray[np.uint32], 
         neighbours[other].add(one)
     fragments = index.fragments_by_id([int(ids[row]) for row in sorted(neighbours)])
     grouped: set[int] = set()
+    covered: list[Fragment] = []
     groups = []
     for row in sorted(neighbours):
         first = fragments.get(int(ids[row]))
-        if row in grouped or first is None or len(first.text) < _FEWEST_CHARACTERS:
+        if row in grouped or first is None or is_trivial(first.text) or _inside(first, covered):
             continue
         others = [(fragments.get(int(ids[other])), other) for other in sorted(neighbours[row] - grouped)]
         alike = [(kin, other, resemblance(first.text, kin.text)) for kin, other in others if kin and _apart(first, kin)]
         alike = [found for found in alike if found[2] >= least]
         if alike:
+            covered.extend([first, *(kin for kin, _, _ in alike)])
             grouped |= {row, *(other for _, other, _ in alike)}
             groups.append([_hit(first, 1.0), *(_hit(kin, score) for kin, _, score in alike)])
     return groups
+
+
+def is_trivial(text: str) -> bool:
+    """Whether a text says too little to count as repeated: comments and includes do not count."""
+    telling = [line for line in text.splitlines() if not _SAYS_NOTHING.match(line)]
+    return len(telling) < _FEWEST_LINES or sum(map(len, telling)) < _FEWEST_CHARACTERS
+
+
+def _inside(fragment: Fragment, covered: Iterable[Fragment]) -> bool:
+    """Whether a fragment lies in one that is in a group already."""
+    return any(not _apart(fragment, other) for other in covered if other.path == fragment.path)
 
 
 def _apart(one: Fragment, other: Fragment) -> bool:

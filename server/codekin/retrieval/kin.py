@@ -14,6 +14,8 @@ from codekin.seams import Embedder, TextKind, Vectors
 
 _SPARE = 40
 _FETCHED = 12
+_DIGITS = 4
+_ROUNDING = 0.00005
 
 
 def similar(  # noqa: PLR0913, PLR0917 - the question has so many sides
@@ -52,7 +54,7 @@ def search(
         return similar(index, embedder, text, filters, limit)
     fragment = Fragment("", "", "file", "", 1, 1, text)
     view = index.view()
-    asked = Query(text, _vector(view, index, embedder, fragment, "query"))
+    asked = Query(text, _vector(view, index, embedder, fragment, "query"), is_question=True)
     return _hits(index, view, asked, fragment, (filters, limit, None))
 
 
@@ -79,7 +81,9 @@ def _vector(view: View, index: Index, embedder: Embedder | None, fragment: Fragm
 def _hits(index: Index, view: View, asked: Query, fragment: Fragment, choice: tuple[Any, ...]) -> list[Hit]:
     """Ranks, leaves out the query's own place, and joins the parts of one function."""
     filters, limit, exclude = choice
-    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE).above(filters.min_score)
+    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE).above(
+        filters.min_score - _ROUNDING
+    )
     hits: list[Hit] = []
     shown: list[Fragment] = []
     for place, kin in _fetched(index, view.snapshot.columns.id[ranking.rows].tolist()):
@@ -103,7 +107,7 @@ def _fetched(index: Index, ids: list[int]) -> Iterator[tuple[int, Fragment]]:
 def _hit(query: Fragment, kin: Fragment, ranking: Ranking, place: int) -> Hit:
     score = 1.0 if is_copy(query, kin) else min(0.99, float(ranking.scores[place]))
     why = reasons(query, kin, float(ranking.cosine[place]), score)
-    return Hit(kin.path, kin.name, kin.kind, kin.language, kin.start_line, kin.end_line, round(score, 4), why)
+    return Hit(kin.path, kin.name, kin.kind, kin.language, kin.start_line, kin.end_line, round(score, _DIGITS), why)
 
 
 def _overlaps(kin: Fragment, place: tuple[str, int, int] | None) -> bool:

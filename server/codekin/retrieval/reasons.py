@@ -1,10 +1,10 @@
 """Why two fragments are kin, in plain words; the most telling reasons first."""
 
-from collections import Counter
 from collections.abc import Iterable
+from functools import lru_cache
 
 from codekin.index.sketch import resemblance
-from codekin.index.tokens import words
+from codekin.index.tokens import pieces
 from codekin.records import Fragment
 
 NEAR_DUPLICATE = 0.8
@@ -46,9 +46,13 @@ def _likeness(query: Fragment, kin: Fragment, score: float) -> Iterable[str]:
 
 
 def _roles(query: Fragment, kin: Fragment) -> Iterable[str]:
-    for callback in _both(query.shape.callbacks, kin.shape.callbacks)[:1]:
-        yield f"both implement {callback}"
-    if behaviours := _both(query.shape.behaviours, kin.shape.behaviours):
+    behaviours = _both(query.shape.behaviours, kin.shape.behaviours)
+    callbacks = _both(query.shape.callbacks, kin.shape.callbacks)
+    if callbacks:
+        owners = behaviours or _both(query.shape.uses, kin.shape.uses)
+        owner = f"{owners[0]}." if len(owners) == 1 and "." not in callbacks[0] else ""
+        yield f"both implement {owner}{callbacks[0]}"
+    elif behaviours:
         yield "same behaviour: " + ", ".join(behaviours[:_SHOWN])
     if calls := _both(query.shape.calls, kin.shape.calls):
         yield "calls the same: " + ", ".join(calls[:_SHOWN])
@@ -68,7 +72,10 @@ def _last(name: str) -> str:
 
 
 def _shared_words(one: str, other: str) -> list[str]:
-    """The longest and most frequent words of both."""
-    shared = Counter(words(one)) & Counter(words(other))
-    telling = [word for word in shared if len(word) > 2 and word not in _COMMON]
-    return sorted(telling, key=lambda word: (-min(shared[word], 3) * len(word), word))[:_SHOWN]
+    """The longest words of both."""
+    return sorted(_telling_words(one) & _telling_words(other), key=lambda word: (-len(word), word))[:_SHOWN]
+
+
+@lru_cache(maxsize=256)
+def _telling_words(text: str) -> frozenset[str]:
+    return frozenset(word for word in set(pieces(text)) - _COMMON if len(word) > 2 and word.isalpha())
