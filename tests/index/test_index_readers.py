@@ -21,7 +21,7 @@ while not Path(sys.argv[2]).exists():
     view = index.view()
     assert len(view.snapshot) == 10 * FUNCTIONS, len(view.snapshot)
     assert (view.snapshot.columns.slot >= 0).all()
-    assert len(answers(index, fragment(path_of(looks % 10), 1))) == 10
+    assert answers(index, fragment(path_of(looks % 10), 1))
     looks += 1
 print(looks)
 """

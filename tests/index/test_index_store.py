@@ -1,12 +1,14 @@
 """Files in and out of the index: what is kept, reused, journalled and refused."""
 
+import random
+import time
 from pathlib import Path
 
 import pytest
 from index_samples import EMBEDDER, columns, content, fill, fragment, fragments, path_of, put, rebuilt
 
 from codekin.errors import StoreError
-from codekin.index import FileState, Index
+from codekin.index import FileState, Index, compaction
 from codekin.index.spaces import vector_path
 
 
@@ -151,8 +153,6 @@ def test_a_full_disk_keeps_the_old_state(index: Index, monkeypatch: pytest.Monke
 
 def test_any_order_of_writes_leads_to_the_same_index(index: Index, tmp_path: Path) -> None:
     """The index would depend on its past: phantoms, lost files, or a reader that drifts from the truth."""
-    import random
-
     generator = random.Random(3)
     reader = Index.open(index.folder)
     versions: dict[str, int] = {}
@@ -222,3 +222,26 @@ def test_vectors_of_another_size_or_not_finite_are_refused(index: Index) -> None
         index.put_vectors({digest: vector * float("nan")})
     with pytest.raises(StoreError, match="dimensions"):
         index.ensure_space(EMBEDDER.space, "fake", 3)
+
+
+def test_compaction_gives_room_back_and_keeps_what_is_live(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The index would grow for ever, or lose live vectors, edits or a reader."""
+    monkeypatch.setattr(compaction, "_FEWEST_SLOTS", 8)
+    for version in range(6):
+        put(index, "lib/a.ex", version)
+    put(index, "lib/b.ex")
+    index.flush(force=True)
+    before, reader = content(index), Index.open(index.folder)
+    reader.view()
+    size = vector_path(index.folder, index.serving_space()).stat().st_size
+    compaction.compact(index._database, index.folder, now=time.time() + 90 * compaction.DAY)
+    assert any(edit.old_text for change in index.changes() for edit in change.edits)
+    compaction.compact(index._database, index.folder, now=time.time() + 400 * compaction.DAY)
+    assert index.changes() == []
+    assert vector_path(index.folder, index.serving_space()).stat().st_size < size / 2
+    assert content(index) == before
+    assert columns(reader) == columns(index)
+    put(index, "lib/c.ex")
+    assert reader.status().vectors == 12
+    assert index.inspect() == []
+    reader.close()

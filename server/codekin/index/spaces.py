@@ -76,12 +76,12 @@ def ensure_space(database: sqlite3.Connection, folder: Path, fingerprint: str, n
         )
         next_sequence(database)
         space = _known(database, fingerprint)
-        _describe(folder, space)
+        write_note(folder, space)
     return space
 
 
-def _describe(folder: Path, space: Space) -> None:
-    """Notes beside the vector file whose it is, for the day when the database is lost."""
+def write_note(folder: Path, space: Space) -> None:
+    """Makes way for a space's vector file, and notes beside it whose it is, for when the database is lost."""
     vector_path(folder, space).unlink(missing_ok=True)
     note = [space.fingerprint, space.name, space.dimensions]
     vector_path(folder, space).with_suffix(".json").write_text(json.dumps([*note, row_check(*note)]))

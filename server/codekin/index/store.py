@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Self
 
 from codekin.errors import StoreError
-from codekin.index import files, health, spaces
+from codekin.index import compaction, files, health, spaces
 from codekin.index.lexicon import Lexicon
 from codekin.index.reading import Reader
 from codekin.index.rows import FileState
@@ -189,6 +189,8 @@ class Index(Reader):
                 told.append("The lexical index was damaged and is built anew.")
             health.inspected(self.folder)
             self._told += told
+            if compaction.is_due(self._database):
+                compaction.compact(self._database, self.folder)
         return told
 
     def _start_anew(self) -> list[str]:
