@@ -354,3 +354,17 @@ async def test_duplicates_and_indexing_on_demand(window, root):
     assert window.daemon.bodies("/duplicates")[0]["filters"] == {"min_score": 0.8}
     assert await window.ask("codekin/index", {"rebuild": True}) == {"files": 1, "fragments": 2}
     assert window.daemon.bodies("/index") == [{"root": str(root), "rebuild": True}]
+
+
+async def test_a_hit_in_an_open_document_has_the_uri_it_was_opened_by(window, root, tmp_path):
+    """An editor opens a second copy of a file that it is told of by another URI, as happens with links."""
+    link = tmp_path / "link"
+    link.symlink_to(root)
+    await window.begin(link)
+    await window.ask("codekin/search", {"text": "x"})
+    opened = (root / "lib" / "b.ex").as_uri()
+    (hit,) = (await window.ask("codekin/search", {"text": "x"}))["hits"]
+    assert hit["uri"] == (link / "lib" / "b.ex").as_uri()
+    window.open(opened, "one line\nanother\nthird\n🙂\n")
+    (hit,) = (await window.ask("codekin/search", {"text": "x"}))["hits"]
+    assert (hit["uri"], hit["range"]["end"]) == (opened, position(3, 2))

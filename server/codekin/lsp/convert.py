@@ -73,10 +73,11 @@ async def with_places(session: Session, folder: Folder, answer: Mapping[str, Any
 async def located(session: Session, folder: Folder, hits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The hits, each with `uri` and `range`."""
     lengths = await asyncio.to_thread(_last_line_lengths, session, folder, hits)
+    opened = _open_uris(session, folder)
     return [
         {
             **hit,
-            "uri": uri_in(session, folder, hit["path"]),
+            "uri": opened.get(hit["path"]) or folder.uri_of(hit["path"]),
             "range": _lines(hit["start_line"], hit["end_line"], length),
         }
         for hit, length in zip(hits, lengths, strict=True)
@@ -87,18 +88,6 @@ def location(hit: Mapping[str, Any]) -> lsp.Location:
     """A located hit as a location."""
     start, end = hit["range"]["start"], hit["range"]["end"]
     return lsp.Location(hit["uri"], lsp.Range(lsp.Position(**start), lsp.Position(**end)))
-
-
-def uri_in(session: Session, folder: Folder, path: str) -> str:
-    """The URI of a file; that of an open document is the one that the client opened it by."""
-    uri = folder.uri_of(path)
-    if session.documents.get(uri) is not None:
-        return uri
-    for document in session.documents:
-        place = session.folders.locate(document.uri)
-        if place is not None and (place.folder, place.path) == (folder, path):
-            return document.uri
-    return uri
 
 
 def line_range(number: int, length: int = 0) -> dict[str, Any]:
@@ -112,6 +101,12 @@ def position_of(params: Mapping[str, Any]) -> dict[str, int]:
         case {"position": {"line": int() as line, "character": int() as character}}:
             return {"line": line, "character": character}
     raise UsageError("The params need a position with line and character.")
+
+
+def _open_uris(session: Session, folder: Folder) -> dict[str, str]:
+    """The URIs that the client opened the folder's documents by, which may be others than ours, by path."""
+    places = ((session.folders.locate(document.uri), document.uri) for document in session.documents)
+    return {place.path: uri for place, uri in places if place is not None and place.folder == folder}
 
 
 def _lines(first: int, last: int, length: int) -> dict[str, Any]:
@@ -144,15 +139,16 @@ def _snippet_path(params: Mapping[str, Any]) -> dict[str, str]:
 def _last_line_lengths(session: Session, folder: Folder, hits: Sequence[Mapping[str, Any]]) -> list[int]:
     """Client units in each hit's last line: from the open document, else from the file."""
     texts: dict[str, list[str]] = {}
+    opened = _open_uris(session, folder)
     lengths = []
     for hit in hits:
-        document = session.documents.get(folder.uri_of(hit["path"]))
+        document = session.documents.get(opened.get(hit["path"], ""))
         if document is not None:
             lengths.append(document.line_length(hit["end_line"] - 1))
             continue
-        lines = texts.setdefault(hit["path"], []) or texts[hit["path"]]
-        if not lines:
-            lines += _read_lines(folder.root / hit["path"])
+        if hit["path"] not in texts:
+            texts[hit["path"]] = _read_lines(folder.root / hit["path"])
+        lines = texts[hit["path"]]
         line = lines[hit["end_line"] - 1] if hit["end_line"] <= len(lines) else ""
         lengths.append(to_client_units(line, len(line), session.client.encoding))
     return lengths

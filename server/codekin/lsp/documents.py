@@ -32,7 +32,12 @@ class Snapshot:
     @property
     def text(self) -> str:
         """The whole text; unpaired surrogates, which no encoding can carry, are replaced."""
-        return _SURROGATE.sub("\ufffd", "".join(self.lines))
+        text = "".join(self.lines)
+        try:
+            text.encode()  # far quicker than the search, and nearly always enough
+        except UnicodeEncodeError:
+            return _SURROGATE.sub("\ufffd", text)
+        return text
 
     def place(self, position: Mapping[str, Any]) -> tuple[int, int]:
         """Line and column in code points, both from 0, clamped into the text."""

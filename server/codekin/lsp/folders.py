@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+MOST_LOCATED = 10_000
+"""URIs whose place is kept, since following links costs system calls."""
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:
@@ -45,6 +48,7 @@ class Folders:
 
     def __init__(self) -> None:
         self._folders: dict[Path, Folder] = {}
+        self._located: dict[str, Place | None] = {}
 
     def __iter__(self) -> Iterator[Folder]:
         return iter(tuple(self._folders.values()))
@@ -54,16 +58,25 @@ class Folders:
         root = path_of(uri)
         if root is None or root in self._folders or not root.is_dir():
             return None
+        self._located.clear()
         self._folders[root] = Folder(uri, root, name or root.name, root.resolve())
         return self._folders[root]
 
     def remove(self, uri: str) -> Folder | None:
         """Let a folder go; None when it was not there."""
         root = path_of(uri)
+        self._located.clear()
         return None if root is None else self._folders.pop(root, None)
 
     def locate(self, uri: str) -> Place | None:
         """The innermost folder that holds the file, by the path as given or with links followed."""
+        if uri not in self._located:
+            if len(self._located) > MOST_LOCATED:
+                self._located.clear()
+            self._located[uri] = self._locate(uri)
+        return self._located[uri]
+
+    def _locate(self, uri: str) -> Place | None:
         path = path_of(uri)
         if path is None:
             return None
