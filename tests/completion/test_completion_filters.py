@@ -3,6 +3,7 @@
 import random
 
 import pytest
+
 from codekin.completion.filters import cut_to_parse, filtered
 from codekin.completion.gap import Gap
 from codekin.syntax import error_count
@@ -64,7 +65,19 @@ def test_cpp(source, expected):
 
 
 PIECES = {
-    "elixir": ["def f(x) do", "  x", "end", "  fn a -> a end", "(", ")", "]", "  case x do", "    :ok -> 1", "  end", "}"],
+    "elixir": [
+        "def f(x) do",
+        "  x",
+        "end",
+        "  fn a -> a end",
+        "(",
+        ")",
+        "]",
+        "  case x do",
+        "    :ok -> 1",
+        "  end",
+        "}",
+    ],
     "cpp": ["int f(int x) {", "  return x;", "}", "  if (x) {", "  }", "(", ");", "]", "};", "  g(x, [&] {", "  });"],
 }
 FRAMES = {

@@ -7,7 +7,6 @@ import typer
 
 from codekin.cli import options
 from codekin.cli.output import print_json, print_rows
-from codekin.errors import UsageError
 
 if TYPE_CHECKING:
     from codekin.completion.evaluation import Completer
@@ -18,7 +17,7 @@ Threshold = Annotated[float, typer.Option(min=0, max=1, help="The confidence fro
 def completion(
     data: Annotated[Path, typer.Option("--data", help="A file of JSON lines.", show_default=False)],
     repository: Annotated[Path | None, typer.Option(help="The checkout that the rows' paths are relative to.")] = None,
-    model: Annotated[str, typer.Option(help="`repository`, or a generator's key or folder.")] = "repository",
+    model: Annotated[str, typer.Option(help="`repository`, or a generator's key or folder beside it.")] = "repository",
     limit: Annotated[int, typer.Option(help="At most so many rows; 0 for all.", min=0)] = 0,
     threshold: Threshold | None = None,
     json: options.Json = False,
@@ -42,9 +41,11 @@ def completion(
 
 def _completer(repository: Path | None, model: str) -> "Completer":
     from codekin.completion.corpus import corpus_of  # noqa: PLC0415
-    from codekin.completion.evaluation import repository_completer, texts_of  # noqa: PLC0415
+    from codekin.completion.evaluation import generator_completer, repository_completer, texts_of  # noqa: PLC0415
 
-    if model != "repository":
-        raise UsageError(f"There is no completion by {model!r} yet: leave --model out.")
     corpus = corpus_of(texts_of(repository) if repository else ())
-    return repository_completer(corpus)
+    if model == "repository":
+        return repository_completer(corpus)
+    from codekin.models import load_generator  # noqa: PLC0415 - brings torch
+
+    return generator_completer(load_generator(model), corpus)

@@ -88,7 +88,7 @@ def _elsewhere(corpus: Corpus, path: str, places: Places) -> Places:
         return places
     files = corpus.base.files_at(places)
     is_out = corpus.is_struck[files] | (files == corpus.file_numbers.get(path, -1))
-    return places[np.logical_not(is_out)]
+    return np.extract(~is_out, places).astype(np.int64)
 
 
 def _text_behind(corpus: Corpus, segment: Segment, place: int, indentation: tuple[int, int]) -> str:

@@ -10,13 +10,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codekin.completion.corpus import Corpus
 from codekin.completion.gap import Gap
+from codekin.completion.generating import Generation, generated_guesses
 from codekin.completion.repository import Guess, guesses
 from codekin.errors import UsageError
 from codekin.syntax import language_of
+
+if TYPE_CHECKING:
+    from codekin.models.generation import Generator
 
 Completer = Callable[[Gap], Guess | None]
 """The best guess for a row, of which it gets no more than this."""
@@ -52,6 +56,18 @@ def repository_completer(corpus: Corpus) -> Completer:
 
     def complete(gap: Gap) -> Guess | None:
         found = guesses(corpus, gap, limit=1)
+        return found[0] if found else None
+
+    return complete
+
+
+def generator_completer(generator: "Generator", corpus: Corpus, generation: Generation | None = None) -> Completer:
+    """A generator and the repository together."""
+
+    def complete(gap: Gap) -> Guess | None:
+        found: list[Guess] = []
+        for guesses_so_far in generated_guesses(generator, corpus, gap, generation or Generation(), limit=1):
+            found = guesses_so_far
         return found[0] if found else None
 
     return complete

@@ -41,10 +41,10 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Ids to continue, and the blanks before the cursor that the continuation begins with."""
+    """Ids to continue, and the blank before the cursor that the continuation begins with."""
 
     ids: list[int]
-    blanks: str = ""
+    blank: str = ""
 
 
 def generated_guesses(
@@ -73,7 +73,8 @@ def prompt_for(generator: "Generator", corpus: Corpus, gap: Gap, generation: Gen
     kin = commented(gap.language, snippets_for(corpus, gap)) if generation.has_snippets else ""
     if generator.model.infill:
         return Prompt(generator.infill(kin + gap.prefix, gap.suffix, generation.prompt_tokens))
-    settled = gap.prefix.rstrip(" \t")
+    # A blank belongs to the word behind it: left at the prompt's end it would make an unlikely token.
+    settled = gap.prefix.removesuffix(" ")
     head = generator.prompt(kin) if kin else []
     tail = generator.vocabulary.encode(settled)[-max(64, generation.prompt_tokens - len(head)) :]
     return Prompt([*head, *tail] or generator.prompt(""), gap.prefix[len(settled) :])
@@ -91,14 +92,14 @@ def _own_line(
     for step in generator.steps(prompt.ids, sampling, draft):
         text = step.text  # the last one holds the whole
         yield ""
-    yield text.removeprefix(prompt.blanks) if text.startswith(prompt.blanks) else text.lstrip(" \t")
+    yield text.removeprefix(prompt.blank) if text.startswith(prompt.blank) else text.lstrip(" \t")
 
 
 def _scores(generator: "Generator", prompt: Prompt, texts: list[str]) -> Iterator[list[float]]:
     """The log-probability of each text as the whole rest of the line."""
     from codekin.models.scoring import log_probabilities  # noqa: PLC0415 - brings torch
 
-    lines = [generator.vocabulary.encode_inside(f"{prompt.blanks}{text}\n") for text in texts]
+    lines = [generator.vocabulary.encode_inside(f"{prompt.blank}{text}\n") for text in texts]
     for scores in log_probabilities(generator, prompt.ids, lines):
         yield [sum(tokens) for tokens in scores]
 

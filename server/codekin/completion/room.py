@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from codekin.completion.block import after_acceptance
+from codekin.completion.corpus import Corpus
 from codekin.completion.events import Event, Events, Outcome, around, now
 from codekin.completion.flow import Flow
 from codekin.completion.gap import Gap
+from codekin.completion.repository import Guess
 from codekin.completion.shelf import Shelf
-from codekin.completion.suggest import Suggestion, Wish, suggestions, without_carriage_returns
+from codekin.completion.suggest import SPARE, Suggestion, Wish, suggestions, without_carriage_returns
+from codekin.errors import ModelError
 from codekin.settings.schema import CompletionSettings
 
 REMEMBERED = 500
@@ -26,6 +29,9 @@ FOLLOW_SECONDS = 2.0
 REPOSITORY = "repository"
 
 Result = TypeVar("Result")
+Generate = Callable[[Corpus, Gap, int], Awaitable[list[Guess]]]
+"""So many guesses of a generator and the repository together; cancelled when nobody waits for them."""
+
 Files = Callable[[], Mapping[str, str]]
 """Content hashes of the files that count, by path; called in a thread."""
 
@@ -40,6 +46,8 @@ class Question:
     is_invoked: bool = False
     alternatives: int = 1
     threshold: float | None = None
+    generate: Generate | None = None
+    model: str = REPOSITORY
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +78,8 @@ class Room:
 
     run: Callable[[Callable[[], list[Suggestion]]], Awaitable[list[Suggestion]]]
     flow: Flow = field(default_factory=Flow)
+    model: str = REPOSITORY
+    problem: str = ""
     _homes: dict[Path, _Home] = field(default_factory=dict)
     _suggested: OrderedDict[str, tuple[Question, Suggestion]] = field(default_factory=OrderedDict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -81,8 +91,9 @@ class Room:
         gap = without_carriage_returns(question.gap)
         wish = _wish(question, settings)
         waits = 0.0 if question.is_invoked else None
-        make = self._maker(question.root, gap, wish)
-        found = await self.flow.ask(question.window, self._place(question.root, wish), gap, make, waits=waits)
+        make = self._maker(question, gap, wish)
+        self.model = question.model
+        found = await self.flow.ask(question.window, self._place(question, wish), gap, make, waits=waits)
         return [self._item(question, suggestion) for suggestion in found]
 
     def follow(self, root: Path, folder: Path, files: Files, buffers: Mapping[str, str]) -> None:
@@ -120,11 +131,12 @@ class Room:
     def status(self, root: Path | None) -> dict[str, Any]:
         """Which model answers, how fast, and how its suggestions fare."""
         home = self._homes.get(root) if root else None
-        about: dict[str, Any] = {"model": REPOSITORY, "ms": round(self.flow.milliseconds, 1)}
+        about: dict[str, Any] = {"model": self.model, "ms": round(self.flow.milliseconds, 1)}
         if home:
             about |= {"tokens": len(home.shelf.corpus.base.tokens)} | dict(home.events.counts)
-        if home and home.shelf.problem:
-            about["problem"] = home.shelf.problem
+        problem = self.problem or (home.shelf.problem if home else "")
+        if problem:
+            about["problem"] = problem
         return about
 
     async def close(self) -> None:
@@ -136,15 +148,23 @@ class Room:
         for task in self._tasks:
             task.cancel()
 
-    def _maker(self, root: Path, gap: Gap, wish: Wish) -> Callable[[], Awaitable[list[Suggestion]]]:
+    def _maker(self, question: Question, gap: Gap, wish: Wish) -> Callable[[], Awaitable[list[Suggestion]]]:
         async def make() -> list[Suggestion]:
-            home = self._homes[root]
-            return await self.run(lambda: suggestions(home.shelf.corpus, gap, wish))
+            corpus = self._homes[question.root].shelf.corpus
+            found = None
+            if question.generate is not None:
+                try:
+                    found = await question.generate(corpus, gap, wish.alternatives + SPARE)
+                    self.problem = ""
+                except ModelError as error:
+                    self.problem = str(error)
+            return await self.run(lambda: suggestions(corpus, gap, wish, found))
 
         return make
 
-    def _place(self, root: Path, wish: Wish) -> Hashable:
-        return root, wish, self._homes[root].shelf.builds
+    def _place(self, question: Question, wish: Wish) -> Hashable:
+        """All that an answer depends on beside the gap."""
+        return question.root, question.model, wish, self._homes[question.root].shelf.builds
 
     def _item(self, question: Question, suggestion: Suggestion) -> Item:
         number = uuid4().hex
@@ -161,8 +181,8 @@ class Room:
         gap = without_carriage_returns(question.gap)
         gap = after_acceptance(replace(gap, prefix=gap.prefix + suggestion.text))
         wish = Wish(threshold=CompletionSettings().threshold if question.threshold is None else question.threshold)
-        make = self._maker(question.root, gap, wish)
-        task = asyncio.ensure_future(self.flow.prepare(self._place(question.root, wish), gap, make))
+        make = self._maker(question, gap, wish)
+        task = asyncio.ensure_future(self.flow.prepare(self._place(question, wish), gap, make))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

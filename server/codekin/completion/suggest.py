@@ -12,7 +12,7 @@ from codekin.completion.repository import Guess, guesses
 from codekin.syntax import LANGUAGES, CursorContext, cursor_context
 
 LINES_OF_CONTEXT = 400
-_SPARE = 4
+SPARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Suggestion:
     confidence: float
 
 
-def suggestions(corpus: Corpus, gap: Gap, wish: Wish) -> list[Suggestion]:
-    """What the repository model would show, best first; often nothing."""
+def suggestions(corpus: Corpus, gap: Gap, wish: Wish, found: Sequence[Guess] | None = None) -> list[Suggestion]:
+    """What would be shown, best first; often nothing. `found` are guesses made elsewhere, else the repository's own."""
     context = context_at(gap)
     if context.kind != "code" and not gap.line_before.strip():
         return []
-    found = guesses(corpus, gap, limit=wish.alternatives + _SPARE)
+    found = guesses(corpus, gap, limit=wish.alternatives + SPARE) if found is None else found
     likely = [guess for guess in found if guess.confidence >= wish.threshold and fits(gap, context, guess.text)]
     if likely and wants_block(gap, context, likely[0], wish):
         likely[0] = extended(corpus, gap, likely[0], wish.max_lines)

@@ -1,9 +1,11 @@
 """`POST /complete` and `/complete/events`: ghost text, and what became of it."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
@@ -17,10 +19,15 @@ from codekin.daemon.workspaces import Workspace
 from codekin.errors import UsageError
 
 if TYPE_CHECKING:
+    from codekin.completion.corpus import Corpus
     from codekin.completion.events import Outcome
+    from codekin.completion.gap import Gap
+    from codekin.completion.repository import Guess
     from codekin.completion.room import Question, Room
 
 MOST_ALTERNATIVES = 20
+LOOKS_EVERY = 60.0
+REPOSITORY = "repository"
 OUTCOMES: Mapping[str, "Outcome"] = {
     "shown": "shown",
     "accepted": "accepted",
@@ -32,7 +39,7 @@ WAITS_FOR_FILES = 120.0
 
 
 async def complete(request: Request) -> Response:
-    """{"root", "path", "text"?, "line", "character_offset", "trigger"?, "alternatives"?, "window"?, "wait"?}.
+    """{"root", "path", "text"?, "line", "character_offset", "trigger"?, "alternatives"?, "window"?, "model"?, "wait"?}.
 
     `line` counts from 1, `character_offset` (or `column`) code points in the line from 0. Gives {"items":
     [{"id", "text", "replace_start", "replace_end", "kind", "confidence"}], "model", "ms"}; the offsets count code
@@ -45,12 +52,13 @@ async def complete(request: Request) -> Response:
     workspace = daemon.workspaces.get(asked.root())
     room = await _room(daemon)
     question = await daemon.workers.run(Priority.COMPLETION, _question, asked, workspace)
+    question = await _with_generator(daemon, asked.text("model", workspace.settings.completion.model), question)
     if asked.flag("wait"):
         await _scanned(workspace)
     room.follow(workspace.root, workspace.folder, _Files(workspace), workspace.buffers)
     if asked.flag("wait"):
         await room.settled(workspace.root)
-    answer: dict[str, Any] = {"items": [], "model": room.status(None)["model"]}
+    answer: dict[str, Any] = {"items": [], "model": question.model}
     try:
         items = await room.complete(question, workspace.settings.completion)
         answer["items"] = [asdict(item) for item in items]
@@ -90,6 +98,42 @@ def _question(asked: Asked, workspace: Workspace) -> "Question":
         is_invoked=asked.text("trigger", "automatic") == "invoked",
         alternatives=asked.number("alternatives", 1, low=1, high=MOST_ALTERNATIVES),
     )
+
+
+async def _with_generator(daemon: Daemon, name: str, question: "Question") -> "Question":
+    """The question with the generator that the settings or the request name; `auto` takes one that is here, if any."""
+    if name == REPOSITORY or (name == "auto" and not await asyncio.to_thread(_is_any_here, daemon)):
+        return question
+    from codekin.daemon.generators import chosen_generator, generation_service  # noqa: PLC0415 - asked for seldom
+
+    key = await asyncio.to_thread(chosen_generator, daemon.settings.models, name)
+    service = await asyncio.to_thread(generation_service, daemon)
+    wants_kin = daemon.settings.completion.retrieval
+
+    async def generate(corpus: "Corpus", gap: "Gap", most: int) -> "list[Guess]":
+        from codekin.completion.generating import Generation, generated_guesses  # noqa: PLC0415
+
+        withdrawn = threading.Event()
+        generation = Generation(has_snippets=wants_kin, max_tokens=daemon.settings.completion.max_tokens)
+        work = partial(generated_guesses, corpus=corpus, gap=gap, generation=generation, limit=most)
+        try:
+            return await asyncio.wrap_future(service.run(key, work, withdrawn))
+        except asyncio.CancelledError:
+            withdrawn.set()
+            raise
+
+    return replace(question, generate=generate, model=key)
+
+
+def _is_any_here(daemon: Daemon) -> bool:
+    """Whether a generator's weights are on this machine; looks at the disk once a minute."""
+    from codekin.daemon.generators import generators_here  # noqa: PLC0415
+
+    known: tuple[float, bool] = daemon.extras.get("completion_generators", (0.0, False))
+    if time.monotonic() - known[0] > LOOKS_EVERY or not known[0]:
+        known = time.monotonic(), bool(generators_here(daemon.settings.models))
+        daemon.extras["completion_generators"] = known
+    return known[1]
 
 
 async def _scanned(workspace: Workspace) -> None:

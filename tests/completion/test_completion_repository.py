@@ -1,0 +1,180 @@
+"""The repository model: what a codebase says comes back, fitted to the place; what must stay unseen does."""
+
+import numpy as np
+import pytest
+
+from codekin.completion.corpus import corpus_of
+from codekin.completion.evaluation import checked, evaluate, figures, repository_completer
+from codekin.completion.gap import Gap
+from codekin.completion.lexicon import unfinished
+from codekin.completion.ngrams import run_hash, run_hashes
+from codekin.completion.repository import guesses
+from codekin.completion.situation import situation_of
+from codekin.completion.store import load, save
+from codekin.errors import UsageError
+
+HANDLER = """defmodule App.{name}Controller do
+  use App, :controller
+
+  def show(conn, %{{"id" => id}}) do
+    {word} = Repo.get!({name}, id)
+    render(conn, "show.html", {word}: {word})
+  end
+
+  def delete(conn, %{{"id" => id}}) do
+    {word} = Repo.get!({name}, id)
+    Repo.delete!({word})
+    redirect(conn, to: "/{word}s")
+  end
+end
+"""
+NAMES = ("User", "Account", "Invoice", "Order")
+
+
+def handler(name: str) -> str:
+    return HANDLER.format(name=name, word=name.lower())
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return corpus_of([(f"lib/{name.lower()}_controller.ex", handler(name)) for name in NAMES])
+
+
+def best(corpus, source: str, path: str = "lib/ticket_controller.ex") -> str:
+    prefix, _, suffix = source.partition("│")
+    found = guesses(corpus, Gap(path, "elixir", prefix, suffix))
+    return found[0].text if found else ""
+
+
+def test_an_idiom_of_the_codebase_comes_back(corpus):
+    """The one way in which this codebase begins a controller would not be known."""
+    source = "defmodule App.TicketController do\n  │\nend\n"
+    assert best(corpus, source) == "use App, :controller"
+
+
+def test_names_are_adapted_to_the_scope(corpus):
+    """A copied line would speak of the neighbour's variable and type."""
+    written = handler("Ticket")
+    at = written.index("    Repo.delete!")
+    source = written[:at] + "    │" + written[written.index("\n", at) :]
+    assert best(corpus, source) == "Repo.delete!(ticket)"
+
+
+def test_the_edited_file_counts_as_it_is_in_the_editor(corpus):
+    """A line that was just deleted, or that an evaluation hides, would be read from the disk and offered."""
+    secret = corpus.with_file("lib/secret.ex", "defmodule S do\n  unheard_of(:line, 17)\n  other(1)\nend\n")
+    inside = "defmodule S do\n  │\n  other(1)\nend\n"
+    assert "unheard_of(:line, 17)" in best(secret, inside, "lib/elsewhere.ex")
+    assert "unheard_of" not in best(secret, inside, "lib/secret.ex")
+
+
+def test_counts_after_changes_equal_those_of_a_fresh_build(corpus):
+    """After an edit the counts would drift from the truth until the next build."""
+    changed = corpus.with_file("lib/user_controller.ex", handler("Person")).with_file("lib/order_controller.ex", None)
+    fresh = corpus_of(
+        [("lib/user_controller.ex", handler("Person"))]
+        + [(f"lib/{name.lower()}_controller.ex", handler(name)) for name in ("Account", "Invoice")]
+    )
+    for text in (" Repo", ".get!(", "person", "Order"):
+        for length in (1, 2):
+            counts = []
+            for one in (changed, fresh):
+                tokens, _ = one.vocabulary.encode(text)
+                if len(tokens) >= length:
+                    key = run_hashes(tokens, length)[length - 1][-1:]
+                    counts.append(float(one.counts(length, key)[0]))
+            assert len(set(counts)) <= 1
+
+
+def test_one_run_hashes_alike_alone_and_in_a_row():
+    """Nothing would ever be found."""
+    tokens = np.array([5, 900, 12, 7, 7, 1 << 20], np.uint32)
+    for length in range(1, 7):
+        assert run_hash(tokens[-length:]) == run_hashes(tokens, length)[length - 1][-1]
+
+
+def test_tokens_joined_are_the_line_again(corpus):
+    """Inserted text would differ from the text that was seen."""
+    for line in handler("User").splitlines():
+        tokens, _ = corpus.vocabulary.encode(line.strip())
+        assert corpus.vocabulary.join(tokens.tolist()) == line.strip()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "split"),
+    [
+        ("a\n  ", ("a\n  ", "")),
+        ("a\n  foo", ("a\n  ", "foo")),
+        ("x = ", ("x =", " ")),
+        ("x = fo", ("x =", " fo")),
+        ("f(", ("f(", "")),
+        ("valid?", ("", "valid?")),
+    ],
+)
+def test_what_is_being_typed(prefix, split):
+    """A completion would repeat or miss the letters that are typed already."""
+    assert unfinished(prefix) == split
+
+
+def test_completions_go_on_with_what_is_typed(corpus):
+    """A half-typed name would be completed to another."""
+    written = handler("Ticket")
+    prefix = written[: written.index("Repo.get!") + len("Repo.g")]
+    found = guesses(corpus, Gap("lib/ticket_controller.ex", "elixir", prefix, "\n  end\nend\n"))
+    assert found[0].text.startswith("et!(")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix"),
+    [
+        ("", ""),
+        ("\n\n", "\n"),
+        ("x" * 1_000_000, ""),
+        ("\f\u2028\0", "\u0085"),
+        ("a\n" * 50_000 + "  ", ""),
+        ("\ud800", "\n\ud800"),
+    ],
+)
+def test_strange_documents_are_survived(corpus, prefix, suffix):
+    """A long line or a strange character would end the request with an error."""
+    guesses(corpus, Gap("a.ex", "elixir", prefix, suffix))
+    assert situation_of(corpus.vocabulary, Gap("a.ex", "elixir", prefix, suffix)).line_start >= 0
+
+
+def test_a_stored_corpus_answers_as_before(corpus, tmp_path):
+    """After a restart the repository would be forgotten, or remembered wrongly."""
+    save(corpus, {"a": "1"}, tmp_path / "corpus")
+    stored = load(tmp_path / "corpus")
+    source = "defmodule App.TicketController do\n  │\nend\n"
+    assert best(stored.corpus, source) == best(corpus, source)
+    assert stored.hashes == {"a": "1"}
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "gone"])
+def test_a_damaged_store_counts_as_absent(corpus, tmp_path, damage):
+    """A flipped byte would give wrong completions for ever, or keep the daemon from starting."""
+    folder = tmp_path / "corpus"
+    save(corpus, {}, folder)
+    file = folder / "run2.places.npy"
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    {"flip": lambda: file.write_bytes(content), "cut": lambda: file.write_bytes(content[:-9]), "gone": file.unlink}[
+        damage
+    ]()
+    assert load(folder) is None
+
+
+def test_figures_of_an_evaluation(corpus):
+    """`codekin eval completion` would report something else than what it measured."""
+    written = handler("Ticket")
+    at = written.index("use App")
+    rows = [
+        {"id": "1", "language": "elixir", "path": "lib/ticket_controller.ex", "kind": "line"}
+        | {"prefix": written[:at], "suffix": written[at + len("use App, :controller") :], "truth": truth}
+        for truth in ("use App, :controller", "never said")
+    ]
+    found = figures(evaluate(checked(rows), repository_completer(corpus)), threshold=0.0)
+    assert (found["all"]["n"], found["elixir/line"]["exact"]) == (2, 0.5)
+    assert 0.5 < found["all"]["similarity"] < 1
+    with pytest.raises(UsageError, match=r"Row 1 .*truth"):
+        checked([{**rows[0], "truth": None}])
