@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -15,6 +16,7 @@ from codekin.cli.roots import real_folder
 from codekin.cli.waiting import follow, progress
 from codekin.daemon.client import Client
 from codekin.errors import UsageError
+from codekin.settings import load_settings
 
 BATCH = 64
 BYTES_LIMIT = 4_000_000
@@ -22,7 +24,8 @@ BYTES_LIMIT = 4_000_000
 
 def embed(
     paths: Annotated[list[str] | None, typer.Argument(help="A workspace's folder, files, or - for a text.")] = None,
-    model: Annotated[str, typer.Option(help="The model's key; the daemon's own where not given.")] = "",
+    model: Annotated[str, typer.Option(help="A model's key or folder; the daemon's own where not given.")] = "",
+    device: Annotated[Literal["auto", "cuda", "mps", "cpu"], typer.Option(help="Where another model runs.")] = "auto",
     json: options.Json = False,
     data_dir: options.DataDir = None,
 ) -> int:
@@ -31,11 +34,13 @@ def embed(
     folders = [path for path in wanted if Path(path).is_dir()]
     if folders and len(wanted) > 1:
         raise UsageError("Give one folder, or files, or - alone.")
-    with Client.connect(places.data_dir(data_dir)) as client:
+    data = places.data_dir(data_dir)
+    with Client.connect(data) as client:
         if folders:
+            _require_loaded(client, model)
             return _embed_workspace(client, real_folder(Path(folders[0])), json=json)
         rows = [{"text": sys.stdin.read()}] if wanted == ["-"] else [row for path in wanted for row in _fragments(path)]
-        return _embed_rows(client, rows, model, json=json)
+        return _embed_rows(_source(client, model, device, data), rows, json=json)
 
 
 def _embed_workspace(client: Client, root: Path, *, json: bool) -> int:
@@ -49,22 +54,52 @@ def _embed_workspace(client: Client, root: Path, *, json: bool) -> int:
     return 0 if result["embedded"] else 1
 
 
-def _embed_rows(client: Client, rows: Sequence[dict[str, Any]], model: str, *, json: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Who embeds: the daemon, or a model loaded here."""
+
+    about: dict[str, Any]
+    embed: Callable[[list[str]], list[list[float]]]
+
+
+def _source(client: Client, model: str, device: str, data: Path) -> _Source:
+    """The daemon where it has the model loaded, else the model itself. Raises ModelError."""
+    loaded = next((row for row in client.get("/v1/models")["data"] if row.get("space")), {"id": ""})
+    if model in ("", loaded["id"]):
+        about = {"model": loaded["id"], "space": loaded.get("space", "")}
+        return _Source(about, lambda batch: _vectors(client.post("/v1/embeddings", {"input": batch})))
+    from codekin.models.loading import load_by_name, options_of  # noqa: PLC0415 - brings torch
+
+    settings, _ = load_settings(data)
+    options = replace(options_of(settings.models, data / "kernels.json"), device=device)
+    embedder = load_by_name(model, options)
+    return _Source({"model": embedder.name, "space": embedder.space}, lambda batch: embedder.embed(batch).tolist())
+
+
+def _vectors(answer: Any) -> list[list[float]]:
+    return [row["embedding"] for row in answer["data"]]
+
+
+def _require_loaded(client: Client, model: str) -> None:
+    """A workspace is embedded by the daemon's model alone: queries have to be of the same space."""
+    loaded = next((row["id"] for row in client.get("/v1/models")["data"] if row.get("space")), "")
+    if model not in ("", loaded):
+        raise UsageError(
+            f"A workspace is embedded with the daemon's model, {loaded}; set models.embedder to {model!r}."
+        )
+
+
+def _embed_rows(source: _Source, rows: Sequence[dict[str, Any]], *, json: bool) -> int:
     if not rows or not any(row["text"].strip() for row in rows):
         raise UsageError("There is nothing to embed.")
-    offered = client.get("/v1/models")["data"]
-    chosen = next((row for row in offered if row["id"] == model or not model), None)
-    if chosen is None:
-        raise UsageError(f"The daemon has no model {model!r} loaded; it has {', '.join(row['id'] for row in offered)}.")
     vectors: list[list[float]] = []
     began = time.monotonic()
     with progress("Embedding") as report:
         for batch in _batches([row["text"] for row in rows]):
-            answer = client.post("/v1/embeddings", {"model": chosen["id"], "input": batch})
-            vectors += [row["embedding"] for row in answer["data"]]
+            vectors += source.embed(batch)
             report(len(vectors), len(rows), "")
     rate = round(len(rows) / max(time.monotonic() - began, 1e-6), 1)
-    about = {"model": chosen["id"], "space": chosen.get("space", ""), "dimensions": len(vectors[0]), "per_second": rate}
+    about = {**source.about, "dimensions": len(vectors[0]), "per_second": rate}
     if json:
         places_of = [{name: value for name, value in row.items() if name != "text"} for row in rows]
         embeddings = [{**place, "vector": vector} for place, vector in zip(places_of, vectors, strict=True)]
