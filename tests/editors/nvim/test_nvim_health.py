@@ -121,7 +121,7 @@ def test_commands_without_a_server_say_so(start_neovim, project):
     neovim.keys(":Codekin status<CR>")
     text = neovim.until(lambda: "started" in "\n".join(neovim.messages()) and "\n".join(neovim.messages()))
     assert "Codekin does not run here" in text
-    assert 'there is no "nonsense"; there are doctor,' in text
+    assert 'there is no "nonsense"; there are dashboard, doctor,' in text
     assert "limit must be a number" in text
     assert 'no option "colour"' in text
     assert "no-such-codekin cannot be started" in text
