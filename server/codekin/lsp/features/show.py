@@ -1,7 +1,7 @@
-"""Showing similar code in a client that has no view of its own for it: a choice, then the place.
+"""Showing places: what the dashboard was clicked for, and similar code in a client without a view of its own.
 
-A client with such a view names its command in `initializationOptions.showSimilarCommand`; it
-is called with one argument, `{uri, position | range, hits?}`.
+For similar code there is a choice, then the place. A client with such a view names its command in
+`initializationOptions.showSimilarCommand`; it is called with one argument, `{uri, position | range, hits?}`.
 """
 
 import logging
@@ -11,7 +11,9 @@ from typing import Any
 from lsprotocol import types as lsp
 
 from codekin.errors import CodekinError, UsageError
+from codekin.lsp.convert import line_range
 from codekin.lsp.features.similar import similar
+from codekin.lsp.folders import Folder
 from codekin.lsp.session import SHOW_SIMILAR, Session
 
 CHOICES = 6
@@ -34,6 +36,17 @@ async def show_similar(session: Session, params: Any) -> dict[str, Any]:
         hits = (await similar(session, {**params, "textDocument": {"uri": params["uri"]}}))["hits"]
     session.spawn(_choose(session, hits))
     return {"hits": hits}
+
+
+async def show_place(session: Session, folder: Folder, path: str, line: int) -> None:
+    """Opens a line (from 1) of a file in the folder, if the client can."""
+    if not session.client.shows_documents:
+        return
+    show = {"uri": folder.uri_of(path), "takeFocus": True, "selection": line_range(line)}
+    try:
+        await session.wire.ask("window/showDocument", show)
+    except (CodekinError, TimeoutError):
+        log.info("The client did not show the place")
 
 
 async def _choose(session: Session, hits: list[dict[str, Any]]) -> None:

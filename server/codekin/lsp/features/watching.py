@@ -12,6 +12,7 @@ from typing import Any
 from codekin.errors import CodekinError
 from codekin.lsp.features.learning import tell_of_run
 from codekin.lsp.features.progress import RunProgress
+from codekin.lsp.features.show import show_place
 from codekin.lsp.features.sync import Buffers
 from codekin.lsp.folders import Folder
 from codekin.lsp.session import Session
@@ -34,6 +35,7 @@ class Watch:
         self._refresh = refresh
         self._progress = RunProgress(session, f"indexing {folder.name}")
         self._learning = RunProgress(session, f"learning {folder.name}")
+        self._about: dict[str, Any] = {}
 
     async def run(self) -> None:
         """Follow until the folder is removed."""
@@ -72,6 +74,8 @@ class Watch:
                 self._session.status.update(self._root, done=0, total=0, problem="")
                 self._progress.end("Indexed.")
                 self._refresh()
+            case {"event": "show", "path": str() as path, "line": int() as line}:
+                self._session.spawn(show_place(self._session, self._folder, path, line))
             case {"event": "changed"}:
                 self._refresh()
             case {"event": "problem" | "ended", "message": str() as message}:
@@ -81,6 +85,8 @@ class Watch:
 
     async def _take_learning(self, event: Mapping[str, Any]) -> None:
         """A learner's step, or its end with the run as the history has it."""
+        self._about["learning"] = {name: event.get(name) for name in ("running", "phase", "done", "total")}
+        self._session.status.update(self._root, about=dict(self._about))
         match event:
             case {"running": True, "phase": str() as phase, "done": int() as done, "total": int() as total}:
                 await self._learning.report(done, total, f"{phase}, {done} of {total}")
@@ -105,6 +111,7 @@ class Watch:
         problems = status.get("problems")
         problem = str(problems[0]) if isinstance(problems, list) and problems else ""
         settled = {} if status.get("state") in WORKING else {"done": 0, "total": 0}
+        self._about = dict(status)
         self._session.status.update(self._root, about=dict(status), problem=problem, **settled)
 
     def _lose(self, message: str) -> None:
