@@ -130,12 +130,8 @@ def _show_run(run: Mapping[str, Any]) -> None:
         for kind, (old, new) in report["all"]["kinds"].items()
     ]
     print_rows(("held-out question", "before", "after", "points"), kinds)
-    said = {
-        "activated": "The new model took over",
-        "kept": "The old model stays",
-        "dry run": "Dry run, nothing changed",
-    }
-    say(f"{said[run['decision']]}: {run['reason']}")
+    said = {"activated": "The new model took over: ", "dry run": "Nothing was changed: "}
+    say(said.get(run["decision"], "") + run["reason"])
 
 
 def _show_analysis(analysis: Mapping[str, Any]) -> None:

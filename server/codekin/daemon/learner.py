@@ -5,6 +5,7 @@ Knows nothing of learning, nor of when it is time for it.
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -16,7 +17,12 @@ from codekin import places
 Event = dict[str, Any]
 
 MODULE = "codekin.learning.child"
-LINE_LIMIT = 32_000_000
+LINE_LIMIT = 256_000_000
+"""Bytes of an event: the triplets of a large order come in one."""
+
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+"""How the numeric libraries are told to leave half of the cores alone."""
+
 PAUSE_SECONDS = 120.0
 """A run by the clock rests until the user has asked for nothing for so long."""
 
@@ -34,7 +40,13 @@ async def learner_events(
     log = places.logs_folder(data) / f"learner-{places.workspace_folder(data, root).name}.log"
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
-            *_command(data, root, options), stdin=PIPE, stdout=PIPE, stderr=errors, cwd=data, limit=LINE_LIMIT
+            *_command(data, root, options),
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=errors,
+            cwd=data,
+            limit=LINE_LIMIT,
+            env=os.environ | dict.fromkeys(THREADS, str(max(1, (os.cpu_count() or 1) // 2))),
         )
     resting = asyncio.create_task(_rest(process, quiet_seconds)) if options["asked_by"] == "schedule" else None
     try:

@@ -12,10 +12,9 @@ import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from codekin import places
 from codekin.errors import CodekinError
@@ -74,6 +73,7 @@ def _triplets(given: argparse.Namespace) -> dict[str, Any]:
 def _order(given: argparse.Namespace, data: Path, root: Path) -> Any:
     """What the settings and the command line ask for."""
     from codekin.learning.run import Order  # noqa: PLC0415
+    from codekin.learning.schedule import local_date  # noqa: PLC0415
     from codekin.learning.train_head import Training  # noqa: PLC0415
     from codekin.learning.triplets import Mix  # noqa: PLC0415
     from codekin.settings import load_settings  # noqa: PLC0415
@@ -89,7 +89,7 @@ def _order(given: argparse.Namespace, data: Path, root: Path) -> Any:
     beam = chosen.beam_ratio if given.beam_ratio is None else given.beam_ratio
     across = chosen.cross_language_ratio if given.cross_language_ratio is None else given.cross_language_ratio
     mix = Mix(given.count or chosen.count, beam, across)
-    date = given.date or datetime.now(ZoneInfo(chosen.timezone)).date().isoformat()
+    date = given.date or local_date(datetime.now(UTC), chosen)
     method = given.method or chosen.method
     return Order(mix, training, method, given.asked_by, date, given.dry_run, chosen.keep_checkpoints)
 

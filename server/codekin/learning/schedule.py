@@ -80,6 +80,11 @@ def next_planned(now: datetime, choices: LearningSettings) -> datetime:
     return planned.replace(tzinfo=zone)
 
 
+def local_date(now: datetime, choices: LearningSettings) -> str:
+    """The date in the setting's time zone, as 2026-03-01. Raises SettingsError."""
+    return now.astimezone(_zone(choices)).date().isoformat()
+
+
 def on_battery() -> bool:
     """Whether the machine runs on its battery now; a machine that cannot tell does not."""
     import psutil  # noqa: PLC0415 - asked once a minute at most
@@ -91,7 +96,7 @@ def on_battery() -> bool:
 def _zone(choices: LearningSettings) -> ZoneInfo:
     try:
         return ZoneInfo(choices.timezone)
-    except (OSError, ValueError) as error:
+    except (KeyError, OSError, ValueError) as error:  # an unknown key is a KeyError
         raise SettingsError(
             f"learning.timezone {choices.timezone!r} is unknown: write one such as Europe/Berlin."
         ) from error

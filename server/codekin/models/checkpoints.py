@@ -101,11 +101,14 @@ def read_matrix(folder: Path, name: str, base_space: str) -> Vectors:
 
 
 def retain(folder: Path, keep: int) -> list[str]:
-    """Deletes the oldest beyond `keep`, never the one that is active or latest; returns what went."""
+    """Deletes the oldest beyond `keep`, never the one that is active or latest; returns what went.
+
+    What a killed writer left half done goes too, so no other may be writing.
+    """
     safe = {pointed(folder, "active"), pointed(folder, "latest")}
     old = [name for name in names(folder)[: -keep or None] if name not in safe]
-    for name in old:
-        shutil.rmtree(folder / name, ignore_errors=True)
+    for path in (*(folder / name for name in old), *folder.glob(".*.part")):
+        shutil.rmtree(path, ignore_errors=True)
     return old
 
 

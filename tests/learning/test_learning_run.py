@@ -1,0 +1,170 @@
+"""A run comes to a decision, keeps what it must and leaves a way back."""
+
+import json
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from learning_samples import NoisyEmbedder, built_index, module, no_progress, write_files
+
+from codekin.errors import CheckpointError, LearningError
+from codekin.index import Index
+from codekin.learning import history
+from codekin.learning.rollback import go_back
+from codekin.learning.run import Order, learn
+from codekin.learning.schedule import BY_SCHEDULE
+from codekin.learning.train_head import Training
+from codekin.learning.triplets import Mix
+from codekin.models import checkpoints
+from codekin.models.heads import active_head, read_head
+
+ORDER = Order(Mix(count=300), Training(epochs=2), date="2026-03-01")
+
+
+def test_a_better_model_takes_over(shared_index, embedder, folder):
+    """The pointer names the run's checkpoint, the history its figures, and the head can be read."""
+    run = learn(shared_index, folder, embedder, ORDER, no_progress)
+    assert run.decision == history.ACTIVATED
+    assert checkpoints.pointed(folder) == run.checkpoint == checkpoints.pointed(folder, "latest")
+    assert active_head(folder, embedder.space).matrix.shape == (64, 64)
+    row = history.as_row(run, run.checkpoint)
+    assert row["active"]
+    assert row["after"]["map"] > row["before"]["map"] + 0.03
+    assert datetime.fromisoformat(row["started"]) <= datetime.now(UTC)
+    assert len(row["losses"]) == ORDER.training.epochs + 1
+    assert history.used_until(folder) == run.to_seq > 0
+
+
+def test_a_dry_run_changes_nothing(shared_index, embedder, folder):
+    """Only the history may know of it; the changes stay unused."""
+    run = learn(shared_index, folder, embedder, Order(Mix(100), Training(1), dry_run=True), no_progress)
+    assert run.decision == history.DRY_RUN
+    assert run.reason
+    assert checkpoints.names(folder) == []
+    assert checkpoints.pointed(folder) == checkpoints.BASE
+    assert history.used_until(folder) == 0
+
+
+def test_a_model_that_is_not_better_does_not_take_over(tmp_path, folder):
+    """On vectors that are right already, nothing beyond noise can be gained."""
+    clear = NoisyEmbedder(noise=0.0, space="clear-1")
+    with built_index(tmp_path / "index", clear) as index:
+        learn(index, folder, clear, ORDER, no_progress)
+        again = learn(index, folder, clear, ORDER, no_progress)
+    assert again.decision == history.KEPT
+    assert "the old model stays" in again.reason
+    assert checkpoints.pointed(folder) != again.checkpoint
+
+
+def test_too_little_elixir_is_said_and_nothing_trained(tmp_path, embedder, folder):
+    """Three functions or five hundred lines are the least."""
+    small = {"lib/a.ex": module(1)}
+    refused = pytest.raises(LearningError, match="Not enough BEAM code: 3 Elixir functions")
+    with built_index(tmp_path / "index", embedder, small) as index, refused:
+        learn(index, folder, embedder, ORDER, no_progress)
+    (run,) = history.runs(folder)
+    assert (run.decision, checkpoints.names(folder)) == (history.SKIPPED, [])
+    assert "Not enough BEAM code" in run.reason
+
+
+def test_the_next_run_sees_what_changed_since(tmp_path, embedder, folder):
+    """The range of each run begins where the last one that ended left off, and is used once."""
+    place = tmp_path / "index"
+    with built_index(place, embedder) as index:
+        first = learn(index, folder, embedder, ORDER, no_progress)
+    with Index.open(place, write=True) as index:
+        write_files(index, {"lib/part1.ex": module(1).replace("10)", "12)")}, embedder)
+    with Index.open(place) as index:
+        second = learn(index, folder, embedder, ORDER, no_progress)
+        assert second.from_seq == first.to_seq < second.to_seq
+        night = Order(Mix(300), Training(1), asked_by=BY_SCHEDULE, date="2026-03-02")
+        quiet = learn(index, folder, embedder, night, no_progress)
+    assert (quiet.decision, quiet.reason) == (history.SKIPPED, "Nothing changed since the last run.")
+
+
+def test_a_failed_run_uses_no_changes(shared_index, embedder, folder):
+    """What went wrong is in the history, and the next run begins at the same place."""
+
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        learn(shared_index, folder, embedder, ORDER, fail)
+    (run,) = history.runs(folder)
+    assert (run.decision, history.used_until(folder)) == (history.FAILED, 0)
+    assert "No space left on device" in run.reason
+
+
+def test_the_way_back(shared_index, embedder, folder):
+    """Back to the one before without a name, to any checkpoint by its name, and to the base."""
+    matrix = np.eye(64, dtype=np.float32)
+    for number, name in enumerate(("one", "two"), 1):
+        checkpoints.write_head(folder, name, matrix * number, {"base_space": embedder.space})
+        run = history.begin_run(folder, "user", "", {})
+        history.end_run(folder, run, history.ACTIVATED, "better", {}, name, (0, number))
+    checkpoints.point(folder, "active", "two")
+    assert go_back(folder, None, embedder.space) == "one"
+    assert go_back(folder, "two", embedder.space) == "two"
+    assert go_back(folder, "base", embedder.space) == "base"
+    with pytest.raises(CheckpointError, match="There is no checkpoint 'three'"):
+        go_back(folder, "three", embedder.space)
+    assert checkpoints.pointed(folder) == "base"
+
+
+@pytest.mark.parametrize("damage", ["flip", "truncate", "link", "shape", "nan", "foreign", "pickle", "header"])
+def test_a_bad_checkpoint_is_refused_and_the_old_one_serves_on(folder, damage, tmp_path):
+    """Whatever is wrong with it, the reason is said and the pointer stays."""
+    good = np.eye(8, dtype=np.float32)
+    checkpoints.write_head(folder, "good", good, {"base_space": "s"})
+    checkpoints.point(folder, "active", "good")
+    matrix = {"shape": good[:4], "nan": good * np.nan}.get(damage, good)
+    checkpoints.write_head(folder, "bad", matrix, {"base_space": "other" if damage == "foreign" else "s"})
+    spoil(folder / "bad", damage, tmp_path)
+    with pytest.raises(CheckpointError, match="bad"):
+        go_back(folder, "bad", "s")
+    assert checkpoints.pointed(folder) == "good"
+    assert np.array_equal(active_head(folder, "s").matrix, good)
+
+
+def spoil(place, damage, tmp_path) -> None:
+    """Damages a checkpoint's weights on disk."""
+    file = place / checkpoints.HEAD
+    content = file.read_bytes()
+    if damage == "flip":
+        file.write_bytes(content[:-3] + bytes([content[-3] ^ 1]) + content[-2:])
+    elif damage == "truncate":
+        file.write_bytes(content[: len(content) // 2])
+    elif damage == "link":
+        (tmp_path / "elsewhere").write_bytes(content)
+        file.unlink()
+        file.symlink_to(tmp_path / "elsewhere")
+    elif damage in {"pickle", "header"}:
+        bad = b"\x80\x04N." if damage == "pickle" else (10**12).to_bytes(8, "little") + content[8:]
+        file.write_bytes(bad)
+        import hashlib
+
+        manifest = json.loads((place / checkpoints.MANIFEST).read_text())
+        manifest[checkpoints.HEAD] = hashlib.sha256(bad).hexdigest()
+        (place / checkpoints.MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize("name", ["../good", "/etc", "", ".good.part", "a" * 80, "good\0"])
+def test_names_that_lead_elsewhere_are_no_checkpoints(folder, name):
+    """A pointer or a command may name folders of checkpoints alone."""
+    checkpoints.write_head(folder, "good", np.eye(2, dtype=np.float32), {"base_space": "s"})
+    with pytest.raises(CheckpointError):
+        read_head(folder, name, "s")
+    (folder / "active").write_text(name)
+    assert checkpoints.pointed(folder) == "base"
+
+
+def test_old_checkpoints_go_but_never_the_active_one(folder):
+    """Retention counts from the newest and spares what serves."""
+    for number in range(6):
+        checkpoints.write_head(folder, f"c{number}", np.eye(2, dtype=np.float32), {"base_space": "s"})
+        if number == 0:
+            checkpoints.point(folder, "active", "c0")
+    (folder / ".c9.part").mkdir()
+    checkpoints.retain(folder, 2)
+    assert checkpoints.names(folder) == ["c0", "c4", "c5"]
+    assert not (folder / ".c9.part").exists()
