@@ -1,17 +1,30 @@
-// The dashboard, inside the editor or in a browser.
+// The dashboard, inside the editor or in a browser; each address is good for one visit.
 import * as vscode from "vscode";
 import type { Server } from "./server";
 
 export function registerDashboard(context: vscode.ExtensionContext, server: Server): void {
-  context.subscriptions.push(vscode.commands.registerCommand("codekin.openDashboard", () => open(server)));
+  context.subscriptions.push(
+    vscode.commands.registerCommand("codekin.openDashboard", () => openHere(server)),
+    vscode.commands.registerCommand("codekin.openDashboardInBrowser", () => openInBrowser(server)),
+  );
 }
 
-async function open(server: Server): Promise<void> {
-  const answer = await server.request<{ url: string }>("codekin/dashboard", {});
-  if (!answer) return;
-  const url = await vscode.env.asExternalUri(vscode.Uri.parse(answer.url));
+async function openHere(server: Server): Promise<void> {
+  const url = await address(server);
+  if (!url) return;
   const panel = vscode.window.createWebviewPanel("codekin.dashboard", "Codekin", vscode.ViewColumn.Active, { enableScripts: true, retainContextWhenHidden: true });
-  panel.webview.html = page(url);
+  panel.webview.html = page(await vscode.env.asExternalUri(url));
+}
+
+/** The address leads to the machine where the server runs; the editor forwards it when that is another one. */
+async function openInBrowser(server: Server): Promise<void> {
+  const url = await address(server);
+  if (url) await vscode.env.openExternal(url);
+}
+
+async function address(server: Server): Promise<vscode.Uri | undefined> {
+  const answer = await server.request<{ url: string }>("codekin/dashboard", {});
+  return answer && vscode.Uri.parse(answer.url);
 }
 
 function page(url: vscode.Uri): string {

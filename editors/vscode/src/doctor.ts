@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import * as vscode from "vscode";
 import { findProgram } from "./find";
-import { installAnswer } from "./install";
+import { ServerMissing, installAnswer } from "./install";
 import type { Server } from "./server";
 
 export function registerDoctor(context: vscode.ExtensionContext, server: Server): void {
@@ -12,19 +12,30 @@ export function registerDoctor(context: vscode.ExtensionContext, server: Server)
 async function examine(server: Server): Promise<void> {
   try {
     const { command, arguments: before } = await findProgram();
-    const text = await runDoctor(command, [...before, "doctor"]);
+    const text = await runDoctor(command, [...before, "doctor", ...folder(), ...dataFolder()]);
     const document = await vscode.workspace.openTextDocument({ content: text, language: "plaintext" });
     await vscode.window.showTextDocument(document, { preview: true });
   } catch (error) {
-    await installAnswer(error instanceof Error ? error.message : String(error), server);
+    if (!(error instanceof ServerMissing)) throw error;
+    await installAnswer(error, server);
   }
+}
+
+function folder(): string[] {
+  return (vscode.workspace.workspaceFolders ?? []).slice(0, 1).map(({ uri }) => uri.fsPath);
+}
+
+/** The data folder that the server was told to use. */
+function dataFolder(): string[] {
+  const further = vscode.workspace.getConfiguration("codekin").get<string[]>("server.arguments", []);
+  const at = further.indexOf("--data-dir");
+  return at < 0 ? [] : further.slice(at, at + 2);
 }
 
 /** What the doctor prints; it exits with an error when it finds one, and has said so by then. */
 function runDoctor(command: string, args: string[]): Promise<string> {
-  const cwd = vscode.workspace.workspaceFolders?.[0]?.uri.fsPath;
   return new Promise((resolve) => {
-    execFile(command, args, { timeout: 60_000, ...(cwd ? { cwd } : {}) }, (error, stdout, stderr) => {
+    execFile(command, args, { timeout: 120_000 }, (error, stdout, stderr) => {
       resolve(`${stdout}${stderr}` || (error?.message ?? ""));
     });
   });

@@ -1,6 +1,6 @@
 // Near-duplicates of the whole workspace: groups to choose from, then compared side by side.
 import * as vscode from "vscode";
-import type { KinTree } from "./kinTree";
+import type { KinTree, Origin } from "./kinTree";
 import type { Groups, Hit } from "./protocol";
 import type { Server } from "./server";
 import { location } from "./similar";
@@ -8,7 +8,28 @@ import { location } from "./similar";
 interface GroupItem extends vscode.QuickPickItem { group: Hit[] }
 
 export function registerDuplicates(context: vscode.ExtensionContext, server: Server, kin: KinTree): void {
-  context.subscriptions.push(vscode.commands.registerCommand("codekin.findDuplicates", () => show(server, kin)));
+  context.subscriptions.push(
+    vscode.commands.registerCommand("codekin.findDuplicates", () => show(server, kin)),
+    vscode.languages.registerCodeActionsProvider({ scheme: "file" }, { provideCodeActions }, { providedCodeActionKinds: [vscode.CodeActionKind.QuickFix] }),
+  );
+}
+
+/** A hint on a near-duplicate carries its twin: the two can be seen side by side. */
+function provideCodeActions(document: vscode.TextDocument, _range: vscode.Range, context: vscode.CodeActionContext): vscode.CodeAction[] {
+  return context.diagnostics.flatMap((hint) => {
+    const twin = twinOf(hint);
+    if (!twin) return [];
+    const title = `Compare with its twin ${twin.name || twin.path}`;
+    const action = new vscode.CodeAction(title, vscode.CodeActionKind.QuickFix);
+    const origin: Origin = { uri: document.uri, position: hint.range.start };
+    action.command = { title, command: "codekin.compareWithTwin", arguments: [twin, origin] };
+    action.diagnostics = [hint];
+    return [action];
+  });
+}
+
+function twinOf(hint: vscode.Diagnostic & { data?: { twin?: Hit } }): Hit | undefined {
+  return hint.source === "codekin" ? hint.data?.twin : undefined;
 }
 
 async function show(server: Server, kin: KinTree): Promise<void> {

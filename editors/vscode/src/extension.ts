@@ -8,6 +8,7 @@ import { registerDuplicates } from "./duplicates";
 import { registerIndexing } from "./indexing";
 import { registerLearning } from "./learning";
 import { registerMenu } from "./menu";
+import { registerProblems } from "./problems";
 import { registerSearch } from "./search";
 import { registerSimilar } from "./similar";
 import { registerStatusBar } from "./statusBar";
@@ -37,6 +38,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
   registerLearning(context, server);
   registerDashboard(context, server);
   registerDoctor(context, server);
+  registerProblems(context, server);
   context.subscriptions.push(
     vscode.commands.registerCommand("codekin.restart", () => server.restart()),
     vscode.commands.registerCommand("codekin.showLogs", () => { server.showLogs(); }),

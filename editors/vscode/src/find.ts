@@ -4,6 +4,7 @@ import * as fs from "node:fs/promises";
 import * as path from "node:path";
 import { promisify } from "node:util";
 import * as vscode from "vscode";
+import { ServerMissing } from "./install";
 
 const run = promisify(execFile);
 const OLDEST_PYTHON = [3, 11] as const;
@@ -14,9 +15,6 @@ export interface Program {
   readonly arguments: readonly string[];
   readonly origin: string;
 }
-
-/** Why there is no server: one sentence for the user. */
-export class ServerMissing extends Error {}
 
 /** The first program that can serve. Throws ServerMissing. */
 export async function findProgram(): Promise<Program> {
@@ -31,7 +29,8 @@ export async function findProgram(): Promise<Program> {
   }
   const onPath = await onSearchPath("codekin");
   if (onPath) return { command: onPath, arguments: [], origin: "the PATH" };
-  throw new ServerMissing("Codekin's server is not installed: run `pip install codekin`, then restart it, or set codekin.server.path.");
+  const ignored = vscode.workspace.isTrusted ? "" : " (settings of this workspace do not count while it is not trusted)";
+  throw new ServerMissing(`Codekin's server is not installed: run \`pip install codekin\`, then try again, or set codekin.server.path${ignored}.`);
 }
 
 /** In a workspace that is not trusted, nothing that the workspace itself has set counts. */
@@ -43,12 +42,9 @@ function trusted(key: string): string {
 }
 
 async function named(command: string, setting: string): Promise<Program> {
-  try {
-    await fs.access(command, fs.constants.X_OK);
-  } catch {
-    throw new ServerMissing(`${setting} names ${command}, which is no program that can be started: correct or clear the setting.`);
-  }
-  return { command, arguments: [], origin: setting };
+  const found = path.isAbsolute(command) ? ((await canRun(command)) ? command : undefined) : await onSearchPath(command);
+  if (!found) throw new ServerMissing(`${setting} names ${command}, which is no program that can be started: correct or clear the setting.`);
+  return { command: found, arguments: [], origin: setting };
 }
 
 async function inEnvironment(python: string, origin: string): Promise<Program> {
@@ -60,7 +56,7 @@ async function inEnvironment(python: string, origin: string): Promise<Program> {
   if (major < OLDEST_PYTHON[0] || (major === OLDEST_PYTHON[0] && minor < OLDEST_PYTHON[1])) {
     throw new ServerMissing(`${python} is Python ${major}.${minor}, and Codekin needs 3.11 or newer: choose another one.`);
   }
-  if (!installed) throw new ServerMissing(`Codekin is not installed for ${python}: run \`${python} -m pip install codekin\`.`);
+  if (!installed) throw new ServerMissing(`Codekin is not installed for ${python}: run \`${python} -m pip install codekin\`.`, `${python} -m pip install codekin`);
   return { command: python, arguments: ["-m", "codekin"], origin };
 }
 
@@ -84,7 +80,11 @@ async function onSearchPath(name: string): Promise<string | undefined> {
   const file = process.platform === "win32" ? `${name}.exe` : name;
   for (const folder of (process.env["PATH"] ?? "").split(path.delimiter).filter((part) => path.isAbsolute(part))) {
     const candidate = path.join(folder, file);
-    if (await fs.access(candidate, fs.constants.X_OK).then(() => true, () => false)) return candidate;
+    if (await canRun(candidate)) return candidate;
   }
   return undefined;
+}
+
+async function canRun(program: string): Promise<boolean> {
+  return await fs.access(program, fs.constants.X_OK).then(() => true, () => false);
 }

@@ -30,9 +30,22 @@ export interface Status {
   busy: boolean;
   message: string;
   kind: "Normal" | "Error" | "Warning" | "Inactive";
-  learning?: string;
-  model?: string;
-  folders?: { name: string; root: string; done: number; total: number; about?: Record<string, unknown> }[];
+  folders?: Folder[];
+}
+
+/** A workspace folder; `done` of `total` files are indexed while `total` is above 0. */
+export interface Folder {
+  name: string;
+  root: string;
+  done: number;
+  total: number;
+  about?: {
+    state?: string;
+    fragments?: number;
+    model?: { name: string };
+    learning?: { running?: boolean; phase?: string; done?: number; total?: number };
+    completion?: Record<string, unknown>;
+  };
 }
 
 /** One learning run. */

@@ -2,10 +2,10 @@
 import * as vscode from "vscode";
 import { LanguageClient, State, Trace } from "vscode-languageclient/node";
 import type { LanguageClientOptions, Middleware } from "vscode-languageclient/node";
-import { ServerMissing, findProgram } from "./find";
+import { findProgram } from "./find";
 import type { Program } from "./find";
+import { ServerMissing, installAnswer } from "./install";
 import type { Status } from "./protocol";
-import { installAnswer } from "./install";
 
 const FILES = "**/*.{ex,exs,cpp,cc,cxx,h,hpp,hh,hxx,ipp,inl,c,py}";
 const LOST: Status = { busy: false, kind: "Error", message: "Codekin's server is not running." };
@@ -18,8 +18,14 @@ export class Server implements vscode.Disposable {
   status: Status = { busy: true, kind: "Normal", message: "Codekin is starting." };
   program: Program | undefined;
   private client: LanguageClient | undefined;
+  private restarting: Promise<void> = Promise.resolve();
 
   constructor(private readonly middleware: Middleware) {}
+
+  /** Whether the server answers. */
+  get running(): boolean {
+    return this.client?.state === State.Running;
+  }
 
   /** Starts the server; what goes wrong is told once, with a button that mends it. */
   async start(): Promise<void> {
@@ -31,7 +37,7 @@ export class Server implements vscode.Disposable {
       await this.client.start();
       await vscode.commands.executeCommand("setContext", "codekin.running", true);
     } catch (error) {
-      await this.fail(error);
+      this.fail(error);
     }
   }
 
@@ -42,15 +48,19 @@ export class Server implements vscode.Disposable {
     await client?.dispose(2000).catch(() => undefined);
   }
 
-  async restart(): Promise<void> {
-    await this.stop();
-    await this.start();
+  /** Several at once, as when two settings change, happen one after the other. */
+  restart(): Promise<void> {
+    this.restarting = this.restarting.then(async () => {
+      await this.stop();
+      await this.start();
+    });
+    return this.restarting;
   }
 
   /** Asks the server; what it refuses is shown in its own words and gives undefined. */
   async request<Answer>(method: string, params: unknown, token?: vscode.CancellationToken): Promise<Answer | undefined> {
-    if (this.client?.state !== State.Running) {
-      await this.offerRestart();
+    if (!this.client || !this.running) {
+      void this.offerRestart();
       return undefined;
     }
     try {
@@ -66,7 +76,7 @@ export class Server implements vscode.Disposable {
   }
 
   async notify(method: string, params: unknown): Promise<void> {
-    if (this.client?.state === State.Running) await this.client.sendNotification(method, params);
+    if (this.client && this.running) await this.client.sendNotification(method, params);
   }
 
   showLogs(): void {
@@ -100,12 +110,12 @@ export class Server implements vscode.Disposable {
     };
   }
 
-  private async fail(error: unknown): Promise<void> {
+  private fail(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
     this.output.error(message);
     this.setStatus({ busy: false, kind: "Error", message });
-    if (error instanceof ServerMissing) void installAnswer(message, this);
-    else await this.offerRestart(message);
+    if (error instanceof ServerMissing) void installAnswer(error, this);
+    else void this.offerRestart(`Codekin's server did not start (${message}); the log says why.`);
   }
 
   private async offerRestart(message = LOST.message): Promise<void> {

@@ -27,16 +27,22 @@ function icon(status: Status): string {
 function label(status: Status): string {
   const done = sum(status, "done"), total = sum(status, "total");
   if (status.kind === "Normal" && total > 0) return `Codekin ${Math.floor((100 * done) / total)}%`;
-  if (status.kind === "Normal" && status.learning) return "Codekin learns";
+  if (status.kind === "Normal" && learning(status)) return "Codekin learns";
   return "Codekin";
 }
 
 function tooltip(status: Status, server: Server): vscode.MarkdownString {
-  const lines = [status.message];
-  if (status.model) lines.push(`Model: ${status.model}`);
-  if (status.learning) lines.push(status.learning);
+  const lines = [status.message, learning(status) ?? ""].filter(Boolean);
+  const models = new Set((status.folders ?? []).map((folder) => folder.about?.model?.name).filter(Boolean));
+  if (models.size) lines.push(`Model: ${[...models].join(", ")}`);
+  if (!vscode.workspace.isTrusted) lines.push("Restricted Mode: settings of this workspace that could start a program do not count.");
   if (server.program) lines.push(`Server: \`${server.program.command}\` (${server.program.origin})`);
   return new vscode.MarkdownString(lines.join("\n\n"));
+}
+
+function learning(status: Status): string | undefined {
+  const lessons = (status.folders ?? []).map((folder) => folder.about?.learning).find((about) => about?.running);
+  return lessons && `Learning: ${lessons.phase ?? "waiting"}, ${lessons.done ?? 0} of ${lessons.total ?? 0}.`;
 }
 
 function background(status: Status): vscode.ThemeColor | undefined {

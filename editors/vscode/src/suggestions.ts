@@ -45,7 +45,7 @@ export class Suggestions implements vscode.Disposable {
 
   private offer(document: vscode.TextDocument, position: vscode.Position, item: vscode.InlineCompletionItem | undefined): void {
     const id = idOf(item);
-    if (this.offered && this.offered.id !== id) this.leave(this.offered);
+    if (this.offered && this.offered.id !== id && !goesOn(this.offered, document, position)) this.leave(this.offered);
     if (!item || !id || this.offered?.id === id) return;
     const text = typeof item.insertText === "string" ? item.insertText : item.insertText.value;
     const from = item.range ? document.offsetAt(item.range.start) : document.offsetAt(position);
@@ -58,17 +58,26 @@ export class Suggestions implements vscode.Disposable {
     if (!offered.accepted) this.tell("codekin/didReject", { id: offered.id });
   }
 
-  /** A part was taken when more than one character of the suggestion came in at its place at once. */
+  /** A part was taken when more than one character of it came in at its place at once; other text means that it was left. */
   private textChanged(event: vscode.TextDocumentChangeEvent): void {
     const offered = this.offered;
     const change = event.contentChanges[0];
     if (!offered || !change || event.document.uri.toString() !== offered.uri) return;
     const typed = event.document.getText().slice(offered.offset, change.rangeOffset + change.text.length);
-    if (change.text.length > 1 && typed.length < offered.text.length && offered.text.startsWith(typed)) {
+    if (!offered.text.startsWith(typed)) {
+      this.leave(offered);
+    } else if (change.text.length > 1 && typed.length < offered.text.length) {
       offered.accepted = typed.length;
       this.tell("codekin/didPartiallyAccept", { id: offered.id, acceptedLength: typed.length });
     }
   }
+}
+
+/** Whether what stands before the cursor is the suggestion's own beginning: a newer one then only continues it. */
+function goesOn(offered: Offered, document: vscode.TextDocument, position: vscode.Position): boolean {
+  const cursor = document.offsetAt(position);
+  const typed = document.getText().slice(offered.offset, cursor);
+  return document.uri.toString() === offered.uri && cursor >= offered.offset && offered.text.startsWith(typed);
 }
 
 function idOf(item: vscode.InlineCompletionItem | undefined): string | undefined {

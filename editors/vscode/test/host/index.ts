@@ -1,6 +1,9 @@
 // The tests that run inside the extension host, with the whole API of the editor: `run` is called by the host.
 import { strict as assert } from "node:assert";
+import { execFileSync } from "node:child_process";
 import * as fs from "node:fs";
+import * as os from "node:os";
+import * as path from "node:path";
 import * as vscode from "vscode";
 import type { Api } from "../../src/extension";
 import type { Status } from "../../src/protocol";
@@ -64,6 +67,21 @@ async function open(pattern: string, text: string): Promise<vscode.TextEditor> {
   const position = document.positionAt(offset);
   editor.selection = new vscode.Selection(position, position);
   return editor;
+}
+
+async function setting(key: string, value: unknown): Promise<void> {
+  await vscode.workspace.getConfiguration("codekin").update(key, value, vscode.ConfigurationTarget.Workspace);
+}
+
+function script(line: string): string {
+  const file = path.join(fs.mkdtempSync(path.join(os.tmpdir(), "codekin-python-")), "python");
+  fs.writeFileSync(file, `#!/bin/sh\n${line}\n`, { mode: 0o755 });
+  return file;
+}
+
+function daemon(codekin: string): number {
+  const about = JSON.parse(execFileSync(codekin, ["daemon", "status", "--json"]).toString()) as { pid: number };
+  return about.pid;
 }
 
 test("every command of package.json is registered", async () => {
@@ -143,6 +161,47 @@ test("a new function is found without saving it", async ({ server }) => {
   await vscode.commands.executeCommand("workbench.action.files.revert");
 });
 
+test("a near-duplicate gets a hint that compares it with its twin", async () => {
+  const [original] = await vscode.workspace.findFiles("**/retry.ex");
+  assert(original);
+  const copy = vscode.Uri.joinPath(original, "../second_retry.ex");
+  const text = (await vscode.workspace.openTextDocument(original)).getText().replace("Storehouse.Retry", "Storehouse.SecondRetry");
+  await vscode.workspace.fs.writeFile(copy, Buffer.from(text));
+  await setting("similar.duplicate_hints", true);
+  await vscode.window.showTextDocument(copy);
+  const hint = (): vscode.Diagnostic | undefined => vscode.languages.getDiagnostics(copy).find(({ code }) => code === "near-duplicate");
+  await until("a hint is there", () => hint() !== undefined);
+  const range = hint()?.range;
+  const actions = await vscode.commands.executeCommand<vscode.CodeAction[]>("vscode.executeCodeActionProvider", copy, range);
+  const compare = actions.find((action) => action.title.startsWith("Compare with its twin"))?.command;
+  assert(compare, actions.map((action) => action.title).join(", "));
+  await vscode.commands.executeCommand(compare.command, ...(compare.arguments as unknown[]));
+  await until("the diff is open", () => vscode.window.tabGroups.activeTabGroup.activeTab?.input instanceof vscode.TabInputTextDiff);
+  await setting("similar.duplicate_hints", undefined);
+  await until("the hints are gone", () => hint() === undefined);
+  await vscode.workspace.fs.delete(copy);
+});
+
+test("bringing the index up to date gives figures", async ({ server }) => {
+  const answer = await server.request<{ files: number; fragments: number }>("codekin/index", {});
+  assert(answer && answer.files > 20 && answer.fragments > 50, JSON.stringify(answer));
+});
+
+test("the history of learning is empty at first", async ({ server }) => {
+  assert.deepEqual(await server.request("codekin/history", {}), { runs: [], active: "base" });
+});
+
+test("the doctor's findings open as a document", async () => {
+  await vscode.commands.executeCommand("codekin.doctor");
+  assert.match(vscode.window.activeTextEditor?.document.getText() ?? "", /ok +daemon/);
+});
+
+test("the dashboard opens inside the editor", async () => {
+  await vscode.commands.executeCommand("codekin.openDashboard");
+  await until("its tab is open", () => vscode.window.tabGroups.activeTabGroup.activeTab?.input instanceof vscode.TabInputWebview);
+  await vscode.commands.executeCommand("workbench.action.closeActiveEditor");
+});
+
 test("switching suggestions off and on again is kept in the settings", async () => {
   const enabled = (): boolean => vscode.workspace.getConfiguration("codekin").get<boolean>("completion.enabled", true);
   await vscode.commands.executeCommand("codekin.inlineCompletion.toggle");
@@ -156,6 +215,34 @@ test("the status bar item says that all is well", ({ statusBar }) => {
   assert.equal(statusBar.backgroundColor, undefined);
   return Promise.resolve();
 });
+
+test("a killed daemon is told of, and comes back", async ({ server }) => {
+  const told: string[] = [];
+  const listening = server.onStatus((status) => told.push(status.kind));
+  process.kill(daemon(server.program?.command ?? ""), "SIGKILL");
+  await until("it is told of", () => told.includes("Error"));
+  await until("it is ready again", () => isReady(server.status), 180_000);
+  listening.dispose();
+});
+
+const broken: [string, string, string | undefined, RegExp][] = [
+  ["a program that is not there", "server.path", "/nowhere/codekin", /server\.path names \/nowhere\/codekin, which is no program/],
+  ["a Python that is too old", "interpreter", "echo 3 9 0", /is Python 3\.9, and Codekin needs 3\.11 or newer/],
+  ["a Python without the package", "interpreter", 'exec python3 -I "$@"', /Codekin is not installed for .*: run `.* -m pip install codekin`/],
+  ["no Python at all", "interpreter", "exit 1", /is no Python that can be started/],
+];
+for (const [what, key, value, sentence] of broken) {
+  test(`${what} is told in one sentence, and mended by the setting`, async ({ server }) => {
+    if (key === "interpreter") await setting("server.path", "");
+    await setting(key, key === "interpreter" ? script(value ?? "") : value);
+    await until(() => `the sentence, but: ${server.status.message}`, () => sentence.test(server.status.message));
+    assert.equal(server.status.kind, "Error");
+    await vscode.commands.executeCommand("notifications.clearAll");
+    await setting(key, undefined);
+    await setting("server.path", undefined);
+    await until(() => `it is ready again, but: ${server.status.message}`, () => isReady(server.status), 180_000);
+  });
+}
 
 test("the server can be restarted", async ({ server }) => {
   await vscode.commands.executeCommand("codekin.restart");
