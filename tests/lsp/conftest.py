@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from codekin.daemon.start import listener_pid
+from codekin.lsp.features.inline import NOBODY
 from codekin.lsp.framing import frame
 from codekin.lsp.server import build
 
@@ -54,6 +55,7 @@ class FakeDaemon:
         }
         self.asked: list[tuple[str, dict]] = []
         self.cancelled: list[str] = []
+        self.warmed: list[dict] = []
         self.streams: dict[str, asyncio.Queue] = {}
 
     def bodies(self, route: str) -> list[dict]:
@@ -63,6 +65,9 @@ class FakeDaemon:
         return await self.post(path, query)
 
     async def post(self, path: str, body: Any = None, timeout: float | None = None) -> Any:  # noqa: ASYNC109
+        if (body or {}).get("window") == NOBODY:
+            self.warmed.append(body)
+            return {"items": []}
         self.asked.append((path, body))
         answer = self.answers[path]
         try:

@@ -157,3 +157,22 @@ async def test_what_became_of_a_suggestion_is_told(window, root):
         {**about, "event": "partially_accepted", "length": 2},
         {**about, "event": "accepted"},
     ]
+
+
+async def test_each_folder_is_warmed_up_once(window, root):
+    """The first suggestion must not wait until the repository has been read; who wants none is left alone."""
+    await window.begin(root)
+    window.open((root / "lib" / "a.ex").as_uri(), "a")
+    await window.until(lambda: window.daemon.warmed)
+    window.open((root / "lib" / "c.ex").as_uri(), "c")
+    await asyncio.sleep(0.1)
+    assert [body["root"] for body in window.daemon.warmed] == [str(root)]
+
+
+async def test_no_warming_up_where_suggestions_are_off(window, root):
+    """Switched off means no work for it."""
+    await window.begin(root, initializationOptions={"completion": {"enabled": False}})
+    window.open((root / "lib" / "a.ex").as_uri(), "a")
+    await window.until(lambda: window.daemon.bodies("/buffers"))
+    await asyncio.sleep(0.1)
+    assert window.daemon.warmed == []

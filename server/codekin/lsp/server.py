@@ -66,7 +66,7 @@ def build(connect: Connect, data: Path | None = None) -> tuple[Server, Session]:
     workspace = Workspace(session, buffers)
     sync = Sync(session, buffers, workspace.refresh)
     completions = inline.Completions(session)
-    workspace.refreshers.append(Hints(session).refresh)
+    workspace.refreshers += [completions.warm_up, Hints(session).refresh]
     known = {**commands.COMMANDS, inline.DID_ACCEPT: feedback_handlers(completions)[inline.DID_ACCEPT]}
     server.beginnings += [workspace.begin, partial(_announce, server, session, known)]
     features: dict[str, tuple[Feature, Any]] = {

@@ -7,6 +7,7 @@ has changed since is dropped.
 import asyncio
 from collections import OrderedDict
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,8 @@ from codekin.lsp.convert import SUFFIXES, any_folder, position_of
 from codekin.lsp.documents import Snapshot
 from codekin.lsp.session import Session
 
+NOBODY = "nobody"
+"""The window of a request whose answer is not wanted."""
 DID_ACCEPT = "codekin.didAccept"
 ALTERNATIVES = 3
 """Suggestions when the user asks; one when the editor does by itself."""
@@ -31,6 +34,7 @@ class Completions:
         self._session = session
         self._window = uuid4().hex
         self._live: asyncio.Task[Any] | None = None
+        self._warm: set[str] = set()
         self.shown: OrderedDict[str, tuple[str, str]] = OrderedDict()
         """Root and text by id."""
 
@@ -49,6 +53,15 @@ class Completions:
         items = [] if session.client.inline_completion else await self._suggest(document, position, invoked=False)
         plain = [_menu_item(document, position, item, rank) for rank, item in enumerate(items)]
         return lsp.CompletionList(is_incomplete=True, items=[item for item in plain if item is not None])
+
+    async def warm_up(self) -> None:
+        """Ask once for each folder with an open document, for nobody: the first real answer is then quick."""
+        for document in self._session.documents:
+            body = self._question(document, {"line": 0, "character": 0}, invoked=False)
+            if body is not None and body["root"] not in self._warm:
+                self._warm.add(body["root"])
+                with suppress(CodekinError):
+                    await self._session.post("/complete", {**body, "window": NOBODY})
 
     async def _suggest(self, document: Snapshot, position: dict[str, int], invoked: bool) -> list[dict[str, Any]]:
         body = self._question(document, position, invoked)
