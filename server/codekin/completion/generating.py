@@ -22,10 +22,12 @@ SURE = 0.7
 """Confidence from which the repository answers without the generator."""
 
 SCORED = 5
-OWN_CHANCE = 0.3
-"""The part of the chance that no guess is right which the generator's own line gets."""
-
 GENERATOR_WEIGHT = 0.5
+"""The power of the generator's mean chance of a token beside the repository's chance of the line."""
+
+LEAST_TRUST, MOST_TRUST = 0.1, 0.9
+SMALLEST, TRUST_BY_SIZE = 1.35e8, 0.43
+"""Trust grows by so much for each factor of ten in parameters; measured for the smallest alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ def generated_guesses(
         yield found
         known = scores
     if texts:
-        yield _weighed(found, texts, known)[:limit]
+        yield _weighed(found, texts, known, trust_in(generator))[:limit]
 
 
 def prompt_for(generator: "Generator", corpus: Corpus, gap: Gap, generation: Generation) -> Prompt:
@@ -78,6 +80,13 @@ def prompt_for(generator: "Generator", corpus: Corpus, gap: Gap, generation: Gen
     head = generator.prompt(kin) if kin else []
     tail = generator.vocabulary.encode(settled)[-max(64, generation.prompt_tokens - len(head)) :]
     return Prompt([*head, *tail] or generator.prompt(""), gap.prefix[len(settled) :])
+
+
+def trust_in(generator: "Generator") -> float:
+    """The part of the chance that no guess is right which the generator's own line gets."""
+    parameters = generator.model.parameters or generator.device_bytes / 2
+    grown = LEAST_TRUST + TRUST_BY_SIZE * math.log10(max(parameters, SMALLEST) / SMALLEST)
+    return min(grown, MOST_TRUST)
 
 
 def _own_line(
@@ -96,20 +105,20 @@ def _own_line(
 
 
 def _scores(generator: "Generator", prompt: Prompt, texts: list[str]) -> Iterator[list[float]]:
-    """The log-probability of each text as the whole rest of the line."""
+    """The mean log-probability of a token of each text, as the whole rest of the line."""
     from codekin.models.scoring import log_probabilities  # noqa: PLC0415 - brings torch
 
     lines = [generator.vocabulary.encode_inside(f"{prompt.blank}{text}\n") for text in texts]
     for scores in log_probabilities(generator, prompt.ids, lines):
-        yield [sum(tokens) for tokens in scores]
+        yield [sum(tokens) / max(1, len(tokens)) for tokens in scores]
 
 
-def _weighed(found: list[Guess], texts: list[str], scores: list[float]) -> list[Guess]:
+def _weighed(found: list[Guess], texts: list[str], scores: list[float], trust: float) -> list[Guess]:
     """The texts by the product of the repository's chance and a power of the generator's, as chances anew."""
     chances = {guess.text: guess.confidence for guess in found}
     nothing = max(0.02, 1 - sum(chances.values()))
     worth = [
-        math.log(max(chances.get(text, OWN_CHANCE * nothing), 1e-4)) + GENERATOR_WEIGHT * score
+        math.log(max(chances.get(text, trust * nothing), 1e-4)) + GENERATOR_WEIGHT * score
         for text, score in zip(texts, scores, strict=True)
     ]
     best = max(worth)

@@ -73,7 +73,7 @@ class CompletionSettings:
     model: str = setting("auto")
     retrieval: bool = setting(True)
     max_tokens: int = setting(96, low=1, high=1024)
-    threshold: float = setting(0.13, low=0, high=1)
+    threshold: float = setting(0.1, low=0, high=1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
