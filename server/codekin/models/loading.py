@@ -19,7 +19,6 @@ from codekin.models.architectures import build_decoder
 from codekin.models.catalogue import Model, find_model
 from codekin.models.checks import check_folder
 from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled, with_head
-from codekin.models.fetching import locate
 from codekin.models.generation import Generator
 from codekin.models.kernels import fastest_kernel
 from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained
@@ -104,7 +103,7 @@ def load_generator(name: str, options: Options) -> Generator:
     model = find_model(name, options.rows)
     if model.role != "generator":
         raise ModelError(f"{name} gives vectors; it writes no code: choose a generator from `codekin models list`.")
-    folder = locate(model, options.models_dir)
+    folder = _located(model, options)
     if folder is None:
         raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
     device = planner.device_for(options.device)
@@ -146,13 +145,19 @@ def _load(model: Model, options: Options, checkpoint: Path | None) -> LocalEmbed
     learned = checkpoint if checkpoint and (checkpoint / "config.json").exists() else None
     if model.bundled or (model.architecture == "bert" and model.folder):
         return load_bundled(learned or model.folder or BUNDLED, options.kernel_cache)
-    folder = learned or locate(model, options.models_dir)
+    folder = learned or _located(model, options)
     if folder is None:
         raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
     device = planner.device_for(options.device)
     dtype = options.dtype if options.dtype in ("float32", "bfloat16", "float16") else "bfloat16"
     _require_memory(model, dtype, PASSAGE_LIMIT, options, device)
     return load_pretrained(model, folder, device=device, dtype=options.dtype, dimensions=options.dimensions)
+
+
+def _located(model: Model, options: Options) -> Path | None:
+    from codekin.models.fetching import locate  # noqa: PLC0415 - huggingface_hub, which the bundled encoder does without
+
+    return locate(model, options.models_dir)
 
 
 def _require_memory(model: Model, dtype: str, context: int, options: Options, device: str) -> None:
@@ -178,7 +183,7 @@ def _automatic(options: Options) -> list[str]:
     """Pulled models where a GPU can run them: on a CPU they would index for hours."""
     if planner.device_for(options.device) == "cpu":
         return []
-    return [name for name in PREFERRED if locate(find_model(name, options.rows), options.models_dir)]
+    return [name for name in PREFERRED if _located(find_model(name, options.rows), options)]
 
 
 def _noted(embedder: LocalEmbedder, notes: list[str]) -> LocalEmbedder:
