@@ -113,6 +113,23 @@ def test_alternatives_are_asked_for_and_cycled(ghostly, script):
         ghostly.until(lambda shown=shown: ghostly.ghost() == shown)
 
 
+def test_each_alternative_replaces_its_own_range(ghostly, script):
+    """Two suggestions may begin at different places before the cursor."""
+    accept_with_tab(ghostly)
+    ghostly.api.command("imap <F2> <Plug>(codekin-next)")
+    ghostly.api.command("imap <F3> <Plug>(codekin-trigger)")
+    script.suggest({"text": "one"}, {"text": "xtwo)", "back": 1, "ahead": 1})
+    insert(ghostly, "f(x)<Left>")
+    ghostly.keys("<F3>")
+    ghostly.until(lambda: ghostly.ghost() == "one")
+    ghostly.keys("<F2>")
+    ghostly.until(lambda: ghostly.ghost() == "two")
+    ghostly.keys("<F2>")
+    ghostly.until(lambda: ghostly.ghost() == "one")
+    ghostly.keys("<F2><Tab>")
+    ghostly.until(lambda: ghostly.lines() == ["f(xtwo)"])
+
+
 def test_it_goes_away_with_escape_dismissal_and_the_cursor(ghostly, script):
     """Nothing may stay on the screen that cannot be taken."""
     ghostly.api.command("imap <F2> <Plug>(codekin-dismiss)")

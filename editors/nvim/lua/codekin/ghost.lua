@@ -14,6 +14,7 @@ local M = {}
 ---@field row integer
 ---@field column integer where in this row the suggestion begins
 ---@field before string the line's text before that
+---@field typed string what of the suggestion stood before the cursor when it was asked for
 ---@field taken integer bytes of the suggestion in the rows above
 ---@field after string the line's text after the cursor when it was asked for
 ---@field replaced integer bytes after the cursor that the suggestion replaces
@@ -98,32 +99,50 @@ local function draw()
   return true
 end
 
+---Shows the item at an index: each replaces a range of its own around the cursor.
+---@param index integer
+---@return boolean
+local function choose(index)
+  assert(ghost)
+  local item, line = ghost.items[index], ghost.before .. ghost.typed
+  local column = #line
+  local function byte(position)
+    local row = position and position.line or ghost.row
+    return row > ghost.row and #ghost.after + column
+      or position and text.byte_column(line .. ghost.after, position.character, ghost.client.offset_encoding)
+      or column
+  end
+  local range = item.range or {}
+  local starts = math.min(byte(range.start), column)
+  ghost.index, ghost.column = index, starts
+  ghost.before, ghost.typed = line:sub(1, starts), line:sub(starts + 1)
+  ghost.replaced = math.max(byte(range["end"]) - column, 0)
+  return draw()
+end
+
 ---@param client vim.lsp.Client
 ---@param items table[]
 ---@param invoked boolean
 local function take(client, items, invoked)
   local row, column = unpack(vim.api.nvim_win_get_cursor(0))
   local line = vim.api.nvim_get_current_line()
-  local function byte(position)
-    return position and text.byte_column(line, position.character, client.offset_encoding) or column
-  end
-  local range = items[1].range or {}
   local before = ghost and ghost.items[ghost.index].insertText
   clear()
   ghost = {
     buffer = vim.api.nvim_get_current_buf(),
     client = client,
     row = row - 1,
-    column = byte(range.start),
-    before = line:sub(1, byte(range.start)),
+    column = column,
+    before = line:sub(1, column),
+    typed = "",
     taken = 0,
     after = line:sub(column + 1),
-    replaced = math.max(byte(range["end"]) - column, 0),
+    replaced = 0,
     items = items,
-    index = items[2] and items[1].insertText == before and 2 or 1,
+    index = 1,
     complete = invoked,
   }
-  if draw() then
+  if choose(items[2] and items[1].insertText == before and 2 or 1) then
     tell("didShow", { id = shown_id() })
   else
     clear()
@@ -307,8 +326,10 @@ function M.cycle(step)
     request(INVOKED)
     return true
   end
-  ghost.index = (ghost.index - 1 + step) % #ghost.items + 1
-  if draw() then
+  if ghost.taken > 0 then
+    return true -- the lines above are those of this one
+  end
+  if choose((ghost.index - 1 + step) % #ghost.items + 1) then
     tell("didShow", { id = shown_id() })
   else
     clear()
