@@ -4,9 +4,7 @@ Chooses a device and a dtype, and says why a model does not fit and what would m
 Knows rows of the catalogue and this machine's memory; loads no weights.
 """
 
-import importlib.util
 import re
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +17,8 @@ WEIGHT_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "int8": 8, "int4": 
 SCALE_SHARE = {"int8": 1.005, "int4": 1.07}
 """Quantised weights carry a scale a row (int8) or a scale and a zero point a group of 64 (int4)."""
 
-PREFILL_SLICE = 256
+PREFILL_SLICE = 128
+SHORT_CONTEXT = 512
 RUNTIME_BYTES = 400 << 20
 """What torch and the process take before any model."""
 
@@ -144,14 +143,6 @@ def gigabytes(size: int) -> str:
     return f"{size / (1 << 30):.2f} GB"
 
 
-def quantisations() -> list[str]:
-    """The quantised dtypes that this platform can run: int8 anywhere, int4 where bitsandbytes or torchao is."""
-    found = ["int8"]
-    if sys.platform == "linux" and any(importlib.util.find_spec(name) for name in ("bitsandbytes", "torchao")):
-        found.append("int4")
-    return found
-
-
 def _dtype_of(model: Model, dtype: str) -> str:
     """Quantised weights ruin an embedder's vectors, so it stays in 16 bits."""
     return "bfloat16" if model.role == "embedder" and dtype in ("int8", "int4") else dtype
@@ -162,16 +153,18 @@ def _dtypes_for(device: str) -> tuple[str, ...]:
 
 
 def _advice(models: Sequence[Model], memory: int, context: int) -> str:
-    """The first of: smaller weights, one model at a time, both, a shorter context."""
-    for dtype in ("int8", "int4"):
-        if RUNTIME_BYTES + sum(need(model, _dtype_of(model, dtype), context).total for model in models) <= memory:
-            where = "" if dtype in quantisations() else " (needs bitsandbytes or torchao)"
-            return f"They fit with the generator's weights in {dtype}{where}."
-    for dtype in ("bfloat16", "int8", "int4"):
-        largest = max(need(model, _dtype_of(model, dtype), context).total for model in models)
-        if len(models) > 1 and RUNTIME_BYTES + largest <= memory:
-            return f"They fit one at a time in {dtype}: the one used least lately is evicted."
-    shortest = RUNTIME_BYTES + sum(need(model, _dtype_of(model, "int4"), 512).total for model in models)
-    if shortest <= memory:
-        return "They fit in int4 with a context of 512 tokens."
-    return f"They do not fit in any way; at least {gigabytes(shortest)} are needed."
+    """The first of these that fits: smaller weights, one model at a time, the same with a short context."""
+    for tokens in (context, min(context, SHORT_CONTEXT)):
+        limit = f" with a context of {tokens} tokens" if tokens != context else ""
+        for together in (True, False):
+            for dtype in ("bfloat16", "int8"):
+                if _fit(models, memory, dtype, tokens, together):
+                    how = "They fit" if together else "They fit one at a time, the one used least lately evicted,"
+                    return f"{how} with the generator's weights in {dtype}{limit}."
+    smallest = RUNTIME_BYTES + max(need(model, _dtype_of(model, "int8"), SHORT_CONTEXT).total for model in models)
+    return f"They do not fit in any way; at least {gigabytes(smallest)} are needed."
+
+
+def _fit(models: Sequence[Model], memory: int, dtype: str, context: int, together: bool) -> bool:
+    totals = [need(model, _dtype_of(model, dtype), context).total for model in models]
+    return RUNTIME_BYTES + (sum(totals) if together else max(totals)) <= memory
