@@ -38,6 +38,21 @@ async def test_200_rapid_keystrokes_leave_one_request_alive():
     assert outcomes[-1][0].text == "y"
 
 
+async def test_a_slow_answer_under_way_is_kept_while_what_is_typed_matches():
+    """With a large model nobody would ever see a suggestion who types on."""
+    flow, calls = Flow(), []
+    await flow.ask("w", 0, gap("warm"), answering("up", calls, 0.2), waits=0.0)
+    first = asyncio.ensure_future(flow.ask("w", 0, gap("re"), answering("turn x", calls, 0.05), waits=0.0))
+    await asyncio.sleep(0.01)
+    second = await flow.ask("w", 0, gap("ret"), answering("wrong", calls), waits=0.0)
+    assert (second[0].text, calls) == ("urn x", ["up", "turn x"])
+    third = asyncio.ensure_future(flow.ask("w", 0, gap("re", "\nend"), answering("turn y", calls, 0.05), waits=0.0))
+    await asyncio.sleep(0.01)
+    other = await flow.ask("w", 0, gap("rex", "\nend"), answering("new", calls), waits=0.0)
+    assert other[0].text == "new"
+    await asyncio.gather(first, third, return_exceptions=True)
+
+
 async def test_two_windows_do_not_disturb_each_other():
     """Typing in one window would silence the other."""
     flow, calls = Flow(), []

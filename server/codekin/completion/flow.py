@@ -17,6 +17,9 @@ from codekin.completion.suggest import Suggestion
 
 CACHED = 250
 LONGEST_WAIT, REMEMBERED_GAPS = 0.6, 12
+SLOW, MOST_TYPED = 0.15, 12
+"""An answer that takes longer (seconds) is waited for while no more letters than this were typed since."""
+
 PAUSE = 1.5
 """Seconds between keys that count as typing; longer ones are thinking."""
 
@@ -33,6 +36,8 @@ class _Window:
     gap: Gap | None = None
     shown: list[Suggestion] = field(default_factory=list)
     live: asyncio.Task[list[Suggestion]] | None = None
+    asked: Gap | None = None
+    turn: int = 0
 
 
 class Flow:
@@ -62,14 +67,19 @@ class Flow:
         seconds to let pass first, None to go by the pace of typing. Raises CancelledError when withdrawn.
         """
         window = self._window(name)
-        pace = self._note_key(window)
-        along = self._along(window, place, gap)
-        if along is None:
-            along = self._cache.get(_key(place, gap))
+        window.turn += 1
+        turn, pace = window.turn, self._note_key(window)
+        along = self._along(window, place, gap) or self._cache.get(_key(place, gap))
+        if along is None and self._is_kept(window, gap):
+            along = await self._kept(window, place, gap)
+            if window.turn != turn:
+                raise asyncio.CancelledError
         if window.live and not window.live.done():
             window.live.cancel()
         if along is None:
-            window.live = asyncio.ensure_future(self._made(pace if waits is None else waits, _key(place, gap), make))
+            wait = pace if waits is None else waits
+            window.live = asyncio.ensure_future(self._made(wait, _key(place, gap), make))
+            window.asked = gap
             along = await window.live
         window.place, window.gap, window.shown = place, gap, along
         return along
@@ -84,6 +94,25 @@ class Flow:
         """Drops all answers, as after a change of the model."""
         self._cache.clear()
         self._windows.clear()
+
+    def _is_kept(self, window: _Window, gap: Gap) -> bool:
+        """Whether a slow answer under way is for what stood here before the last few letters."""
+        asked = window.asked
+        if asked is None or window.live is None or window.live.done() or not self._seconds:
+            return False
+        is_slow = fmean(self._seconds) > SLOW
+        typed = len(gap.prefix) - len(asked.prefix)
+        same = (gap.path, gap.suffix) == (asked.path, asked.suffix)
+        return is_slow and same and 0 < typed <= MOST_TYPED and gap.prefix.startswith(asked.prefix)
+
+    async def _kept(self, window: _Window, place: Hashable, gap: Gap) -> list[Suggestion] | None:
+        """What is left of the answer under way, None if the letters do not match it."""
+        if window.live is None or window.asked is None:
+            return None
+        asked = window.asked
+        window.shown = await asyncio.shield(window.live)
+        window.place, window.gap = place, asked
+        return self._along(window, place, gap)
 
     async def _made(self, wait: float, key: Hashable, make: Make) -> list[Suggestion]:
         if wait > 0:

@@ -18,14 +18,14 @@ from codekin.completion.snippets import commented, snippets_for
 if TYPE_CHECKING:
     from codekin.models.generation import Generator
 
-SURE = 0.7
-"""Confidence from which the repository answers without the generator."""
+SURE, SURE_BY_TRUST = 0.3, 0.4
+"""Confidence from which the repository answers without the generator; more where the generator is trusted."""
 
 SCORED = 5
-GENERATOR_WEIGHT = 0.5
+GENERATOR_WEIGHT = 0.25
 """The power of the generator's mean chance of a token beside the repository's chance of the line."""
 
-LEAST_TRUST, MOST_TRUST = 0.1, 0.9
+LEAST_TRUST, MOST_TRUST = 0.05, 0.9
 SMALLEST, TRUST_BY_SIZE = 1.35e8, 0.43
 """Trust grows by so much for each factor of ten in parameters; measured for the smallest alone."""
 
@@ -55,7 +55,7 @@ def generated_guesses(
     """The rests of the line by both, best first; yields often, so that it can be withdrawn, the last value counts."""
     found = guesses(corpus, gap, limit=max(limit, SCORED)) if generation.has_guesses else []
     yield found
-    if found and found[0].confidence >= SURE:
+    if found and found[0].confidence >= SURE + SURE_BY_TRUST * trust_in(generator):
         return
     prompt = prompt_for(generator, corpus, gap, generation)
     own = ""
