@@ -16,10 +16,15 @@ const ENTRIES: readonly Entry[] = [
   { label: "$(output) Show Logs", command: "codekin.showLogs" },
 ];
 
+const TRUST: Entry = {
+  label: "$(shield) Manage Workspace Trust", command: "workbench.trust.manage",
+  description: "settings of this workspace that could start a program do not count yet",
+};
+
 export function registerMenu(context: vscode.ExtensionContext, server: Server): void {
   context.subscriptions.push(
     vscode.commands.registerCommand("codekin.showMenu", async () => {
-      const chosen = await vscode.window.showQuickPick(ENTRIES, { title: server.status.message });
+      const chosen = await vscode.window.showQuickPick(vscode.workspace.isTrusted ? ENTRIES : [TRUST, ...ENTRIES], { title: server.status.message });
       if (chosen) await vscode.commands.executeCommand(chosen.command);
     }),
   );

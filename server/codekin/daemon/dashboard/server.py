@@ -14,12 +14,12 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from codekin.daemon.asked import Asked
-from codekin.daemon.dashboard.entry import COOKIE, Doorman
+from codekin.daemon.dashboard.entry import Doorman
 from codekin.daemon.kin import copies_in
 from codekin.daemon.report import workspace_status
 from codekin.daemon.state import Daemon
@@ -28,9 +28,15 @@ from codekin.errors import CodekinError
 from codekin.records import Filters
 
 PAGE = Path(__file__).parent / "page"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
-)
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
 MOST_GROUPS = 200
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -83,27 +89,24 @@ class Dashboard:
         return app
 
     async def _page(self, request: Request) -> Response:
-        """The page for who has been let in; a token lets in, and leaves the address bar at once."""
+        """The page; with a token that is good, also the pass to its data."""
+        known: str | None = ""
         if token := request.query_params.get("token"):
-            value = self._doorman.admit(token)
-            response: Response = RedirectResponse(f"/?root={quote(request.query_params.get('root', ''))}")
-            if value:
-                response.set_cookie(f"{COOKIE}-{self._port}", value, httponly=True, samesite="strict")
-            return response
-        if not self._may(request):
-            return Response("This page is opened by `codekin dashboard`.", 403, media_type="text/plain")
-        return FileResponse(
-            PAGE / "index.html", headers={"Content-Security-Policy": POLICY, "Cache-Control": "no-store"}
-        )
+            known = self._doorman.admit(token)
+        if known is None:
+            return PlainTextResponse(
+                "This address was good for one visit: run `codekin dashboard` again.", 403, HEADERS
+            )
+        text = (PAGE / "index.html").read_text("utf-8")
+        return HTMLResponse(text.replace('content="pass"', f'content="{known}"'), headers=HEADERS)
 
     def _known(self, handler: Handler) -> Handler:
         async def checked(request: Request) -> Response:
-            return await handler(request) if self._may(request) else Response("Open the page anew.", 403)
+            if not self._doorman.knows(request.headers.get("authorization", "")):
+                return JSONResponse({"message": "Run `codekin dashboard` to open this page."}, 403)
+            return await handler(request)
 
         return checked
-
-    def _may(self, request: Request) -> bool:
-        return self._doorman.knows(request.cookies.get(f"{COOKIE}-{self._port}", ""))
 
     async def _status(self, request: Request) -> Response:
         asked = await Asked.of(request)

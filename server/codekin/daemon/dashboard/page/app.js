@@ -6,11 +6,28 @@ const byId = (id) => document.getElementById(id);
 const charts = {};
 let points = [];
 
+const pass = takePass();
+
+/** The pass came with the page; it is kept for a reload, and the used token leaves the address bar. */
+function takePass() {
+  const given = document.querySelector("meta[name=codekin-pass]").content;
+  history.replaceState(null, "", `?root=${encodeURIComponent(root)}`);
+  try {
+    if (given) sessionStorage.setItem("pass", given);
+    return given || sessionStorage.getItem("pass") || "";
+  } catch {
+    return given; // a frame may have no storage
+  }
+}
+
 async function ask(path, body) {
-  const options = body ? { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ root, ...body }) } : {};
-  const response = await fetch(body ? path : `${path}?root=${encodeURIComponent(root)}`, options);
-  const answer = await response.json().catch(() => ({ message: "This page has ended: run `codekin dashboard` again." }));
-  if (!response.ok) throw new Error(answer.message ?? answer.error?.message ?? "The daemon could not answer.");
+  const headers = { Authorization: `Bearer ${pass}`, "Content-Type": "application/json" };
+  const options = body ? { method: "POST", headers, body: JSON.stringify({ root, ...body }) } : { headers };
+  const response = await fetch(body ? path : `${path}?root=${encodeURIComponent(root)}`, options).catch(() => {
+    throw new Error("The daemon has gone: run `codekin dashboard` again.");
+  });
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.message ?? "The daemon could not answer; `codekin doctor` says why.");
   return answer;
 }
 
@@ -45,8 +62,15 @@ function placeButton({ name, path, line }) {
 }
 
 async function open(path, line) {
-  const { windows } = await ask("/do/open", { path, line });
-  say(windows ? "" : `No editor window has this folder open: ${path}:${line}`);
+  await attempt(async () => {
+    const { windows } = await ask("do/open", { path, line });
+    say(windows ? "" : `No editor window has this folder open: ${path}:${line}`);
+  });
+}
+
+/** Does what a click asked for; what is refused is said. */
+async function attempt(work) {
+  await work().catch((error) => say(error.message));
 }
 
 const say = (text) => { byId("message").textContent = text; };
@@ -61,7 +85,7 @@ const KEYS = {
 const MOST_COLOURS = 9;
 
 async function showMap() {
-  const { points: found, total } = await ask("/data/map");
+  const { points: found, total } = await ask("data/map");
   points = found;
   byId("count").textContent = found.length < total ? `${found.length} of ${total} functions` : `${total} functions`;
   drawMap();
@@ -108,7 +132,7 @@ function findPlaces() {
 // ── the other views ──
 
 async function showDuplicates() {
-  const groups = await ask("/data/duplicates");
+  const groups = await ask("data/duplicates");
   const rows = groups.map((group) => {
     const places = make("div");
     places.append(...group.map(placeButton));
@@ -118,7 +142,7 @@ async function showDuplicates() {
 }
 
 async function showIndex() {
-  const status = await ask("/data/status");
+  const status = await ask("data/status");
   const facts = [
     ["state", status.state], ["files", status.files], ["fragments", status.fragments], ["embedded", status.embedded],
     ["model", `${status.model.name || "none"} (${status.model.phase})`], ["space", status.space || "none yet"],
@@ -136,13 +160,13 @@ async function showIndex() {
 
 function completions(about) {
   if (!about) return "none yet";
-  const { shown, accepted } = about.events ?? about;
-  const share = shown ? `, ${accepted ?? 0} of ${shown} accepted (${Math.round((100 * (accepted ?? 0)) / shown)} %)` : "";
-  return `${about.model ?? ""}${share}`;
+  const { shown = 0, accepted = 0, partial = 0, rejected = 0 } = about;
+  const share = `${accepted} of ${shown} accepted (${Math.round((100 * accepted) / shown)} %), ${partial} in part, ${rejected} rejected`;
+  return shown ? `${about.model}, ${share}` : `${about.model}, none shown yet`;
 }
 
 async function showLearning() {
-  const { runs, active } = await ask("/data/history");
+  const { runs, active } = await ask("data/history");
   drawNights([...runs].reverse());
   const rows = runs.map((run) => [
     run.started.slice(0, 16).replace("T", " "), run.method ?? "", gain(run), run.decision, run.reason,
@@ -156,10 +180,12 @@ const gain = (run) => (run.before && run.after ? `${run.before.map.toFixed(3)} �
 
 function backButton(checkpoint, text = "Go back to this") {
   const button = make("button", text, { type: "button" });
-  button.addEventListener("click", async () => {
-    say((await ask("/do/rollback", { checkpoint })).message);
+  button.addEventListener("click", () => attempt(async () => {
+    button.disabled = true;
+    const { message } = await ask("do/rollback", { checkpoint }).finally(() => { button.disabled = false; });
     await showLearning();
-  });
+    say(message);
+  }));
   return button;
 }
 
@@ -179,8 +205,8 @@ function drawNights(runs) {
     series: [
       line("before", measured.map((run) => run.before.map), { type: "dashed" }),
       line("after", measured.map((run) => run.after.map), {}),
-      line("low", measured.map((run) => run.before.map + (run.gain?.low ?? 0)), { opacity: 0.4 }),
-      line("high", measured.map((run) => run.before.map + (run.gain?.high ?? 0)), { opacity: 0.4 }),
+      line("low", measured.map((run) => run.before.map + run.report.judged.low), { opacity: 0.4 }),
+      line("high", measured.map((run) => run.before.map + run.report.judged.high), { opacity: 0.4 }),
       { ...line("loss", measured.map((run) => run.losses?.at(-1) ?? null), { type: "dotted" }), yAxisIndex: 1 },
     ],
   }, true);
@@ -210,13 +236,11 @@ async function select(tab) {
 }
 
 async function refresh() {
-  const tab = tabs.find((candidate) => candidate.getAttribute("aria-selected") === "true");
-  try {
-    await VIEWS[tab.getAttribute("aria-controls")]();
-    Object.values(charts).forEach((drawn) => drawn.resize());
-  } catch (error) {
-    say(error.message);
-  }
+  const view = tabs.find((candidate) => candidate.getAttribute("aria-selected") === "true").getAttribute("aria-controls");
+  byId(view).setAttribute("aria-busy", "true");
+  await attempt(VIEWS[view]);
+  byId(view).setAttribute("aria-busy", "false");
+  Object.values(charts).forEach((drawn) => drawn.resize());
 }
 
 function paint(theme) {
@@ -225,13 +249,17 @@ function paint(theme) {
   byId("theme").setAttribute("aria-pressed", String(theme === "dark"));
 }
 
+let state = "";
+
+/** The line in the header; what is shown is asked for again once the index is complete. */
 async function tellState() {
-  try {
-    const { state, fragments, model } = await ask("/data/status");
+  const before = state;
+  await attempt(async () => {
+    const { fragments, model, ...status } = await ask("data/status");
+    state = status.state;
     byId("state").textContent = `${state}, ${fragments} fragments, ${model.name || "no model"}`;
-  } catch (error) {
-    say(error.message);
-  }
+  });
+  if (before && before !== state && state === "ready") await refresh();
 }
 
 tabs.forEach((tab, at) => {
@@ -250,8 +278,8 @@ byId("theme").addEventListener("click", async () => {
 });
 addEventListener("resize", () => Object.values(charts).forEach((drawn) => drawn.resize()));
 
-byId("root").textContent = root;
+byId("root").textContent = root.split("/").filter(Boolean).at(-1) ?? "";
+byId("root").title = root;
 paint(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
-await tellState();
-await refresh();
+await Promise.all([tellState(), refresh()]);
 setInterval(tellState, 5000);

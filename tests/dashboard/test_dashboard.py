@@ -1,0 +1,156 @@
+"""The dashboard in a real browser: real data, keyboard, both themes, the way back, and who may see it."""
+
+import json
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from codekin.daemon.client import AsyncClient
+
+CHART = "echarts.getInstanceByDom(document.getElementById('chart')).getOption()"
+
+pytestmark = [pytest.mark.editor, pytest.mark.timeout(600)]
+
+
+async def test_map_shows_the_code(dashboard, sample):
+    """The map would be empty, or the header would tell another folder than the one that was asked for."""
+    count = await dashboard.locator("#count").inner_text()
+    assert int(count.split()[0]) > 50
+    assert await dashboard.locator("#root").inner_text() == "storehouse"
+    assert await dashboard.locator("#root").get_attribute("title") == str(sample)
+    series = await dashboard.evaluate(f"{CHART}.series.map(s => [s.name, s.data.length])")
+    assert {"elixir", "cpp"} <= {name for name, _ in series}
+    assert sum(many for _, many in series) == int(count.split()[0])
+
+
+async def test_colours_follow_the_choice(dashboard):
+    """The choice of what the colours mean would do nothing."""
+    await dashboard.locator("#colour").select_option("module")
+    names = await dashboard.evaluate(f"{CHART}.series.map(s => s.name)")
+    assert {"lib/storehouse", "src"} & set(names)
+
+
+async def test_search_narrows_the_places(dashboard):
+    """Typing a name would not narrow the list beside the map."""
+    await dashboard.locator("#needle").fill("with_backoff")
+    places = await dashboard.locator("#places button").all_inner_texts()
+    assert places
+    assert all("backoff" in place or "retry" in place for place in places)
+
+
+async def test_every_view_by_keyboard(dashboard):
+    """A view could not be reached without a mouse, or what it shows would be missing."""
+    await dashboard.locator("#tab-map").focus()
+    for view, text in (("duplicates", "SecondRetry"), ("index", "huge.ex"), ("learning", "MAP")):
+        await dashboard.keyboard.press("ArrowRight")
+        await dashboard.locator(f"#{view}[aria-busy=false]").get_by_text(text).first.wait_for()
+        assert await dashboard.evaluate("document.activeElement.id") == f"tab-{view}"
+        assert await dashboard.locator("section:visible").count() == 1
+    await dashboard.keyboard.press("ArrowRight")
+    await dashboard.keyboard.press("Tab")
+    assert await dashboard.evaluate("document.activeElement.id") == "needle"
+
+
+async def test_index_gives_reasons(dashboard):
+    """A file that is left out would stand there without its reason."""
+    await dashboard.locator("#tab-index").click()
+    row = dashboard.locator("#index tr", has_text="huge.ex")
+    await row.wait_for()
+    assert len((await row.locator("td").last.inner_text()).split()) > 1
+
+
+async def test_both_themes(page, address):
+    """The page would not follow the system's theme, or the button would not change it."""
+    await page.emulate_media(color_scheme="dark")
+    await page.goto(address)
+    await page.locator("html[data-theme=dark]").wait_for()
+    dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    await page.locator("#theme").press("Enter")
+    await page.locator("html[data-theme=light]").wait_for()
+    assert await page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
+
+
+async def test_views_say_that_they_load(page, address):
+    """A view that waits for its data would look empty."""
+    await page.route("**/data/map*", lambda route: None)
+    await page.goto(address)
+    await page.locator("#map[aria-busy=true]").wait_for()
+    said = await page.evaluate("getComputedStyle(document.getElementById('map'), '::before').content")
+    assert "Loading" in said
+
+
+async def test_rollback(dashboard, codekin, sample):
+    """A click on the way back would leave the model as it was, or the page would go on telling the old one."""
+    await dashboard.locator("#tab-learning").click()
+    await dashboard.get_by_role("button", name="Go back to this").first.click()
+    await dashboard.get_by_role("alert").get_by_text("is searched with checkpoint").wait_for()
+    assert json.loads(codekin("history", sample, "--json"))["active"] != "base"
+    await dashboard.get_by_role("button", name="Go back to the model as it came").click()
+    await dashboard.get_by_role("alert").get_by_text("the model as it came").wait_for()
+    await dashboard.get_by_text("The model as it came is active.").wait_for()
+    assert json.loads(codekin("history", sample, "--json"))["active"] == "base"
+
+
+async def test_a_click_reaches_the_editor(dashboard, data, sample):
+    """A place that was clicked would not be shown by the editor that has the folder open."""
+    client = await AsyncClient.connect(data)
+    events = client.events(str(sample))
+    assert (await anext(events))["event"] == "connected"
+    await dashboard.locator("#needle").fill("with_backoff")
+    await dashboard.locator("#places button").first.click()
+    async for event in events:
+        if event["event"] == "show":
+            break
+    assert (event["path"], event["line"] > 0) == ("lib/storehouse/retry.ex", True)
+    await events.aclose()
+    await client.close()
+
+
+async def test_asks_nobody_else(page, address):
+    """The page would ask another host for something."""
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    await page.goto(address)
+    for view in ("duplicates", "index", "learning", "map"):
+        await page.locator(f"#tab-{view}").click()
+        await page.locator(f"#{view}[aria-busy=false]").wait_for()
+    assert len(asked) > 6
+    assert {urlsplit(url).netloc for url in asked} == {urlsplit(address).netloc}
+
+
+async def test_token_is_good_once(page, address):
+    """Whoever finds the address in a history could open the page again."""
+    first = await page.goto(address)
+    assert first.status == 200
+    assert "token" not in page.url
+    assert (await page.goto(address)).status == 403
+
+
+async def test_a_reload_keeps_the_page(dashboard):
+    """A reload would shut the user out."""
+    await dashboard.reload()
+    await dashboard.locator("#map[aria-busy=false] #places li").first.wait_for()
+
+
+async def test_without_the_pass(address):
+    """Data or deeds would be open to any other program or page on the machine."""
+    origin = "http://" + urlsplit(address).netloc
+    async with httpx.AsyncClient(base_url=origin) as client:
+        paths = ("status", "map", "duplicates", "history")
+        assert {(await client.get(f"/data/{path}")).status_code for path in paths} == {403}
+        assert {(await client.post(f"/do/{deed}", json={})).status_code for deed in ("rollback", "open")} == {403}
+        assert (await client.get("/", headers={"Host": "evil.example"})).status_code == 400
+        assert (await client.get("/", params={"token": "guess"})).status_code == 403
+        plain = await client.get("/")
+    assert 'content=""' in plain.text
+    assert plain.headers["content-security-policy"].startswith("default-src 'none'; script-src 'self'")
+
+
+async def test_policy_stops_foreign_code(dashboard):
+    """Text from a repository that slipped into the page as markup could run as code."""
+    ran = await dashboard.evaluate(
+        "new Promise(done => { const script = document.createElement('script'); script.textContent = 'window.evil = 1';"
+        " document.body.append(script); setTimeout(() => done(window.evil ?? 0), 50); })"
+    )
+    assert ran == 0
