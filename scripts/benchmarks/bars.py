@@ -1,0 +1,195 @@
+"""Every bar of the product beside what was measured: `scripts/bench [NAME …] [--quick]`.
+
+Each benchmark is a program of its own, so that none disturbs another; this one runs them in turn
+and prints their figures with the command that repeats each. Times tell little on a busy machine:
+what is paired in one run (a ratio, a yardstick beside it) does.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from figures import Figure, read, show
+
+HERE = Path(__file__).parent
+CODEKIN = Path(sys.executable).with_name("codekin")
+RETRIEVAL = {
+    "fused": {"elixir->elixir": 0.65, "cpp->cpp": 0.63, "elixir->cpp": 0.53, "cpp->elixir": 0.54},
+    "dense": {"elixir->elixir": 0.60, "cpp->cpp": 0.58, "elixir->cpp": 0.44, "cpp->elixir": 0.46},
+}
+
+
+class Skipped(Exception):  # noqa: N818 - it says what happened
+    """A benchmark that cannot be run; the message says why, and what it needs."""
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What is measured, and the function that measures it."""
+
+    about: str
+    measure: Callable[[argparse.Namespace], list[Figure]]
+
+
+def main() -> int:
+    options = read_arguments()
+    names = options.names or list(BENCHMARKS)
+    load = os.getloadavg()[0] / (os.cpu_count() or 1)
+    print(f"{os.cpu_count()} processors" + (f", already {load:.1f} times taken: trust ratios only" if load > 1 else ""))
+    missed = 0
+    for name in names:
+        print(f"\n{name}: {BENCHMARKS[name].about}\n  repeat with: {repeat(name, options)}", flush=True)
+        try:
+            figures = BENCHMARKS[name].measure(options)
+        except Skipped as reason:
+            print(f"  skipped: {reason}")
+            continue
+        show(figures)
+        missed += sum(figure.verdict == "MISSED" for figure in figures)
+    print(f"\n{missed} missed" if missed else "\nall that was measured is met")
+    return 0
+
+
+def read_arguments() -> argparse.Namespace:
+    listed = "\n".join(f"  {name:<12} {benchmark.about}" for name, benchmark in BENCHMARKS.items())
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description=f"{(__doc__ or '').strip()}\n\nnames:\n{listed}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="all, where none is named")
+    parser.add_argument(
+        "--quick", action="store_true", help="smaller repositories and fewer rounds; bars are for the full size"
+    )
+    parser.add_argument("--data", type=Path, help="labelled rows {id, task, lang, code} for `retrieval`")
+    parser.add_argument(
+        "--completion-data", type=Path, help="rows for `completion`, as scripts/build_completion_cases.py makes them"
+    )
+    parser.add_argument("--repository", type=Path, help="the checkout that the rows for `completion` were taken from")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(BENCHMARKS):
+        parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {', '.join(BENCHMARKS)}")
+    return options
+
+
+def repeat(name: str, options: argparse.Namespace) -> str:
+    """The command that measures one thing again."""
+    words = ["scripts/bench", name, *(["--quick"] if options.quick else [])]
+    given = {"retrieval": ("data",), "completion": ("completion_data", "repository")}.get(name, ())
+    for key in given:
+        value = getattr(options, key)
+        words += [f"--{key.replace('_', '-')}", str(value) if value else "FILE" if "data" in key else "DIR"]
+    return " ".join(words)
+
+
+def retrieval(options: argparse.Namespace) -> list[Figure]:
+    """MAP of each direction, fused and by the encoder alone, beside BM25's words alone."""
+    if options.data is None:
+        raise Skipped("no labelled rows were given: name a file of {id, task, lang, code} with --data")
+    found = {mode: evaluated(options.data, mode) for mode in ("lexical", "fused", "dense")}
+    return [
+        Figure(
+            f"MAP {direction}, {mode}",
+            found[mode][direction]["map"],
+            at_least=bar,
+            beside=f"words alone {found['lexical'][direction]['map']:.3f}; {found[mode][direction]['queries']} queries",
+        )
+        for mode, bars in RETRIEVAL.items()
+        for direction, bar in bars.items()
+        if direction in found[mode]
+    ]
+
+
+def evaluated(data: Path, mode: str) -> Any:
+    return json.loads(run([CODEKIN, "eval", "retrieval", "--data", data, "--mode", mode, "--json"]))
+
+
+def encoding(options: argparse.Namespace) -> list[Figure]:
+    """Texts a second beside sentence-transformers."""
+    size = ["--texts", "128", "--rounds", "1"] if options.quick else []
+    found = json.loads(python("encoding.py", *size, "--json"))
+    engines = found["engines"]
+    ours = f"{engines['codekin']['texts_per_second']:.0f} texts/s, kernel {found['kernel']}"
+    return [
+        Figure(
+            f"encoding / sentence-transformers as it comes in {dtype}",
+            engines[f"sentence-transformers {dtype}"]["codekin_is_faster_by"],
+            "x",
+            at_least=bar,
+            beside=ours,
+        )
+        for dtype, bar in (("float32", 4.0), ("bfloat16", 2.2))
+    ]
+
+
+def decoding(options: argparse.Namespace) -> list[Figure]:
+    """Tokens a second beside transformers.generate."""
+    size = ["--tokens", "16", "--rounds", "1", "--prompt", "256"] if options.quick else []
+    found = {
+        model: json.loads(python("decoding.py", "--model", model, *size, "--json"))
+        for model in ("smollm2", "starcoder")
+    }
+    real, shape = found["smollm2"], found["starcoder"]
+    beside = f"transformers {1 / real['transformers_token']:.0f} tokens/s in {real['dtype']}"
+    return [
+        Figure(
+            "decoding SmolLM2 in int8 / transformers.generate", real["int8_ratio"], "x", at_least=1.8, beside=beside
+        ),
+        Figure("the same without int8", real["plain_ratio"], "x", at_least=1.0),
+        Figure("agreement of int8, share of tokens", real["int8_agreement"]),
+        Figure(
+            "decoding StarCoder's shape in int8 / transformers",
+            shape["int8_ratio"],
+            "x",
+            at_least=1.5,
+            beside=shape["model"],
+        ),
+        Figure("the same without int8", shape["plain_ratio"], "x", at_least=1.0),
+        Figure("first token after a shared prefix of 1,500, sooner by", real["shared_prefix_ratio"], "x", at_least=8),
+    ]
+
+
+def of_own_figures(program: str, *arguments: str) -> Callable[[argparse.Namespace], list[Figure]]:
+    """A program of this folder that prints its figures itself."""
+
+    def measure(options: argparse.Namespace) -> list[Figure]:
+        return read(python(program, *arguments, *(["--quick"] if options.quick else []), "--json"))
+
+    return measure
+
+
+def python(program: str, *arguments: str) -> str:
+    """What a program of this folder prints."""
+    return run([sys.executable, HERE / program, *arguments])
+
+
+def run(command: Sequence[str | Path]) -> str:
+    """What a command prints; its standard error goes to ours only when it fails."""
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["it gave no reason"]
+        raise Skipped(f"{Path(command[-len(command)]).name} failed: {lines[-1]}")
+    return done.stdout
+
+
+BENCHMARKS = {
+    "retrieval": Benchmark("the same task in other hands and languages, ranked", retrieval),
+    "encoding": Benchmark("texts to vectors, beside sentence-transformers", encoding),
+    "opening": Benchmark("an unchanged repository of 50,000 fragments", of_own_figures("serving.py", "opening")),
+    "saving": Benchmark("from save to searchable at 50,000 fragments", of_own_figures("serving.py", "saving")),
+    "similar": Benchmark("codekin/similar through LSP at 50,000 fragments", of_own_figures("serving.py", "similar")),
+    "echo": Benchmark("a window's answers while a repository is indexed", of_own_figures("responding.py", "echo")),
+    "memory": Benchmark("what the processes hold at 50,000 fragments", of_own_figures("serving.py", "memory")),
+    "start": Benchmark("the start of a window", of_own_figures("responding.py", "start")),
+    "padding": Benchmark("large encoders, beside naive padding", of_own_figures("padding.py")),
+    "decoding": Benchmark("generators, beside transformers.generate", decoding),
+}
+
+if __name__ == "__main__":
+    raise SystemExit(main())

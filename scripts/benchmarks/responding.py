@@ -1,0 +1,142 @@
+"""How soon `codekin lsp` answers: at its start, and while a repository is being indexed.
+
+    python scripts/benchmarks/responding.py start|echo [--quick] [--json]
+
+Each figure has its yardstick under the same load: the start is paired in turns with an import of
+pygls, and beside the window a bare process answers requests sent at the same moments.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Mapping
+from itertools import pairwise
+from pathlib import Path
+
+import repository
+from figures import Figure, show
+from serving import COMMAND
+from window import Window, percentile, timed
+
+from codekin import places
+from codekin.daemon.client import Client
+from codekin.wire import JsonClient, endpoint
+
+EVERY = 0.02
+"""Seconds between two requests."""
+
+ECHO = """
+import json, sys
+read, write = sys.stdin.buffer, sys.stdout.buffer
+while header := read.readline():
+    read.readline()
+    message = json.loads(read.read(int(header.split(b":")[1])))
+    body = json.dumps({"jsonrpc": "2.0", "id": message["id"], "result": None}).encode()
+    write.write(b"Content-Length: %d\\r\\n\\r\\n%b" % (len(body), body))
+    write.flush()
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=MEASURES)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    show(MEASURES[options.what](options.quick), as_json=options.json)
+
+
+def start(quick: bool) -> list[Figure]:
+    """The start of a window to the reply to `initialize`, and an import of pygls, in turns."""
+    ours, theirs = [], []
+    with tempfile.TemporaryDirectory(prefix="ck") as folder:
+        for _ in range(5 if quick else 15):
+            theirs.append(timed(lambda: subprocess.run([sys.executable, "-c", "import pygls.lsp.server"], check=True)))
+            ours.append(_start_once(Path(folder)))
+    ratio = statistics.median(ours) / statistics.median(theirs)
+    beside = f"{statistics.median(ours):.0f} ms beside {statistics.median(theirs):.0f} ms"
+    return [
+        Figure('start of codekin lsp / python -c "import pygls.lsp.server"', ratio, "x", at_most=1.6, beside=beside)
+    ]
+
+
+def _start_once(data: Path) -> float:
+    begun = time.perf_counter()
+    with Window(data) as window:
+        number = window.request("initialize", {"processId": None, "capabilities": {}, "workspaceFolders": []})
+        window.reply(number)
+        return (window.arrived[number] - begun) * 1000
+
+
+def echo(quick: bool) -> list[Figure]:
+    """A cheap request every 20 ms while a fresh repository is indexed, and the same to a bare process."""
+    with tempfile.TemporaryDirectory(prefix="ck") as folder:
+        root, data = Path(folder) / "repository", Path(folder) / "data"
+        data.mkdir()
+        repository.write_repository(root, 20_000)
+        try:
+            with Window(data) as window, Window(data, [sys.executable, "-c", ECHO]) as bare:
+                bare.ask("warm up")
+                window.begin(root)
+                window.wait(lambda: any(folder["total"] for folder in window.status.get("folders", ())))
+                ours, floor, daemon = _echoes(window, bare, data, 10 if quick else 40)
+                indexing = window.status["busy"]
+        finally:
+            subprocess.run([COMMAND, "daemon", "stop", "--data-dir", data], check=False, capture_output=True)
+    if not indexing:
+        raise RuntimeError("The repository was indexed before the echoes ended: it is too small for this machine.")
+    return _figures(ours, floor, daemon)
+
+
+def _echoes(window: Window, bare: Window, data: Path, seconds: float) -> tuple[list[float], list[float], list[float]]:
+    """Ours and the bare process's as sent, arrived, sent, arrived, … (seconds); the daemon's as milliseconds."""
+    count = round(seconds / EVERY)
+    sent: list[tuple[float, int, int]] = []
+    daemon: list[float] = []
+    asking = threading.Thread(target=_ask_daemon, args=(data, seconds, daemon))
+    asking.start()
+    begun = time.perf_counter()
+    for number in range(count):
+        time.sleep(max(0.0, begun + number * EVERY - time.perf_counter()))
+        now = time.perf_counter()
+        sent.append((now, window.request("codekin/status"), bare.request("echo")))
+    for _, ours, other in sent:
+        window.reply(ours)
+        bare.reply(other)
+    asking.join()
+    ours = [when for at, number, _ in sent for when in (at, window.arrived[number])]
+    return ours, [when for at, _, number in sent for when in (at, bare.arrived[number])], daemon
+
+
+def _ask_daemon(data: Path, seconds: float, taken: list[float]) -> None:
+    """The milliseconds of a handshake with the daemon every 20 ms."""
+    with Client.connect(data), JsonClient(endpoint(places.socket_path(data))) as client:
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            taken.append(timed(lambda: client.get("/handshake")))
+            time.sleep(EVERY)
+
+
+def _figures(ours: list[float], floor: list[float], daemon: list[float]) -> list[Figure]:
+    delays, bare = (
+        [(back - sent) * 1000 for sent, back in zip(each[::2], each[1::2], strict=True)] for each in (ours, floor)
+    )
+    gap, bare_gap = (max((b - a) * 1000 for a, b in pairwise(each[1::2])) for each in (ours, floor))
+    beside = f"a bare process at the same moments {percentile(bare, 0.99):.1f} ms"
+    return [
+        Figure("echo while indexing, p99", percentile(delays, 0.99), "ms", at_most=25, beside=beside),
+        Figure(
+            "echo while indexing, longest gap", gap, "ms", at_most=200, beside=f"the bare process {bare_gap:.0f} ms"
+        ),
+        Figure("handshake of the daemon while indexing, p99", percentile(daemon, 0.99), "ms"),
+    ]
+
+
+MEASURES: Mapping[str, Callable[[bool], list[Figure]]] = {"start": start, "echo": echo}
+
+if __name__ == "__main__":
+    main()
