@@ -4,8 +4,8 @@
 
 puzzles.jsonl: solutions of puzzles that training never sees, by several hands, in Elixir and C++;
 at most three files a puzzle and language. functions.jsonl: Elixir functions of repositories that
-training never sees; two functions are of one task if their names are the same words and they come
-from different repositories. In both, comments are removed and strings masked; a function's own
+training never sees; two functions are of one task if their names are the same two or more words
+and they come from different repositories (a name is a weak witness, so figures stay low). In both, comments are removed and strings masked; a function's own
 name is masked too. Rows are {id, task, lang, code}, as `codekin eval retrieval` reads them.
 """
 
@@ -16,7 +16,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from corpus import Source, files, load_sources
+from corpus import Source, SourceFile, files, load_sources
 from functions import Function, bare, functions_of
 from mine import held_out, words_of
 from views import drop_preamble, mask_name, mask_strings, strip_comments
@@ -48,14 +48,18 @@ def shared_functions(sources: list[Source], clones: Path) -> Iterator[Row]:
     places: dict[str, list[tuple[str, Function]]] = defaultdict(list)
     for source in sources:
         for file in files(source, clones) if source.held_out else ():
-            for function in functions_of(file) if file.language == "elixir" and "/test" not in f"/{file.path}" else ():
+            for function in functions_of(file) if _is_library(file) else ():
                 places[" ".join(words_of(function.name))].append((source.repository, function))
     for name, found in sorted(places.items()):
         one_each = dict(found)
-        if len(one_each) > 1 and len(found) <= COMMON and len(name) > 3:
+        if len(one_each) > 1 and len(found) <= COMMON and " " in name:
             for repository, function in one_each.items():
                 code = mask_strings(mask_name(bare(function), function.name))
                 yield {"id": f"{repository}/{function.name}", "task": name, "lang": "elixir", "code": code}
+
+
+def _is_library(file: SourceFile) -> bool:
+    return file.path.endswith(".ex") and "/test" not in f"/{file.path}"
 
 
 def distractors(sources: list[Source], clones: Path, count: int) -> Iterator[Row]:
@@ -65,7 +69,7 @@ def distractors(sources: list[Source], clones: Path, count: int) -> Iterator[Row
         for source in sources
         if source.held_out
         for file in files(source, clones)
-        if file.language == "elixir" and "/test" not in f"/{file.path}"
+        if _is_library(file)
         for function in functions_of(file)
     ]
     for place, function in random.Random(0).sample(found, min(count, len(found))):
