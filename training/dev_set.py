@@ -5,8 +5,9 @@
 puzzles.jsonl: solutions of puzzles that training never sees, by several hands, in Elixir and C++;
 at most three files a puzzle and language. functions.jsonl: Elixir functions of repositories that
 training never sees; two functions are of one task if their names are the same two or more words
-and they come from different repositories (a name is a weak witness, so figures stay low). In both, comments are removed and strings masked; a function's own
-name is masked too. Rows are {id, task, lang, code}, as `codekin eval retrieval` reads them.
+and they come from different repositories (a name is a weak witness, so figures stay low). In both,
+comments are removed and strings masked; a function's own name is masked too. Rows are
+{id, task, lang, code}, as `codekin eval retrieval` reads them.
 """
 
 import argparse
