@@ -10,10 +10,10 @@ from learning_samples import NoisyEmbedder, built_index, module, no_progress, wr
 from codekin.errors import CheckpointError, LearningError
 from codekin.index import Index
 from codekin.learning import history
+from codekin.learning.loop import Training
 from codekin.learning.rollback import go_back
 from codekin.learning.run import Order, learn
 from codekin.learning.schedule import BY_SCHEDULE
-from codekin.learning.train_head import Training
 from codekin.learning.triplets import Mix
 from codekin.models import checkpoints
 from codekin.models.heads import active_head, read_head
@@ -31,7 +31,7 @@ def test_a_better_model_takes_over(shared_index, embedder, folder):
     assert row["active"]
     assert row["after"]["map"] > row["before"]["map"] + 0.03
     assert datetime.fromisoformat(row["started"]) <= datetime.now(UTC)
-    assert len(row["losses"]) == ORDER.training.epochs + 1
+    assert len(row["losses"]) == ORDER.training.epochs
     assert history.used_until(folder) == run.to_seq > 0
 
 

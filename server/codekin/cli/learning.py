@@ -19,6 +19,9 @@ Workspace = Annotated[Path, typer.Argument(metavar="[PATH]", help="The workspace
 Method = Annotated[str, typer.Option("--method", help="head, lora or full; the setting otherwise.", show_default=False)]
 Epochs = Annotated[int, typer.Option("--epochs", min=0, max=100, help="Passes over the triplets.", show_default=False)]
 Count = Annotated[int, typer.Option("--count", min=0, max=1_000_000, help="How many triplets.", show_default=False)]
+EPOCH = {"loss": "loss", "triplet accuracy": "accuracy", "held-out MAP": "map", "validation MAP": "validation"}
+"""What is shown of an epoch, by column."""
+
 BARS = "▁▂▃▄▅▆▇█"
 
 
@@ -120,11 +123,7 @@ def _show_run(run: Mapping[str, Any]) -> None:
         return
     if report.get("note"):
         note(report["note"])
-    rows = [
-        (epoch["epoch"], f"{epoch['loss']:.4f}", f"{epoch['accuracy']:.3f}", f"{epoch['map']:.4f}")
-        for epoch in report["epochs"]
-    ]
-    print_rows(("epoch", "loss", "triplet accuracy", "held-out MAP"), rows)
+    print_rows(("epoch", *EPOCH), [_figures(epoch) for epoch in report["epochs"]])
     kinds = [
         (kind, f"{old:.3f}", f"{new:.3f}", f"{100 * (new - old):+.1f}")
         for kind, (old, new) in report["all"]["kinds"].items()
@@ -132,6 +131,10 @@ def _show_run(run: Mapping[str, Any]) -> None:
     print_rows(("held-out question", "before", "after", "points"), kinds)
     said = {"activated": "The new model took over: ", "dry run": "Nothing was changed: "}
     say(said.get(run["decision"], "") + run["reason"])
+
+
+def _figures(epoch: Mapping[str, Any]) -> tuple[Any, ...]:
+    return (epoch["epoch"], *(f"{epoch[key]:.4f}" if key in epoch else "-" for key in EPOCH.values()))
 
 
 def _show_analysis(analysis: Mapping[str, Any]) -> None:

@@ -36,6 +36,6 @@ ROWS = (
     Row("triplets", "learning", "triplets", "Write the triplets that learning would use."),
     Row("history", "learning", "history", "Show what was learned, and how well."),
     Row("rollback", "learning", "rollback", "Go back to an earlier checkpoint."),
-    Row("schedule", "learning", "schedule", "Install a timer for nights without an editor."),
+    Row("schedule", "nights", "group", "Install a timer for nights without an editor."),
     Row("eval", "evaluating", "group", "Measure retrieval and completion on labelled data."),
 )

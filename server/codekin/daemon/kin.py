@@ -69,17 +69,18 @@ def copies_in(workspace: Workspace, filters: Filters, limit: int) -> list[list[H
 
 
 def embedder_of(engine: Engine, workspace: Workspace) -> "Embedder | None":
-    """What embeds a query for the space that serves in this workspace: the model, or the model under a learned head."""
-    from codekin.models.heads import HeadedEmbedder, head_of_space  # noqa: PLC0415 - brings numpy
+    """What embeds a query for the space that serves in this workspace: the model, or what was learned on it."""
+    from codekin.models.learned import learned_of_space  # noqa: PLC0415 - brings numpy
 
     base, serving = engine.embedder(), workspace.index().serving_space()
     if base is None or serving is None or serving.fingerprint == base.space:
         return base
-    head = workspace.head
-    if head is None or head.space != serving.fingerprint:
+    kept = workspace.learned
+    if kept is None or kept[0] != (base.space, serving.fingerprint):
         folder = places.learning_folder(workspace.data, workspace.root)
-        head = workspace.head = head_of_space(folder, serving.fingerprint, base.space)
-    return HeadedEmbedder(base, head) if head else base
+        found = learned_of_space(folder, serving.fingerprint, base) or base
+        kept = workspace.learned = ((base.space, serving.fingerprint), found)
+    return kept[1]
 
 
 def _part_of_vectors(engine: Engine, index: "Index", embedder: "Embedder | None", digest: str) -> tuple[str, str]:

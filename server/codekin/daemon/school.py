@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -118,9 +119,13 @@ class School:
         return event
 
     async def _swap(self, workspace: "Workspace") -> None:
-        """Has the indexer move the vectors, and waits until they serve."""
+        """Has the indexer move the vectors, and waits for a while until they serve."""
         if workspace.indexer is None or workspace.pid is None:
             return  # the next indexer finds the pointer moved
+        if await asyncio.to_thread(self._changes_encoder, workspace):
+            workspace.state = "indexing"
+            workspace.indexer.restart()  # it opens another encoder then, and the old space serves until all is embedded
+            return
         workspace.indexer.tell({"do": "head"})
         until = time.monotonic() + SWAP_SECONDS
         while time.monotonic() < until:
@@ -132,13 +137,28 @@ class School:
 
     def _serves(self, workspace: "Workspace") -> bool:
         """Whether the space that serves is the one that the pointer names."""
+        wanted, serving = self._wanted_space(workspace), workspace.index().serving_space()
+        return serving is not None and serving.fingerprint == wanted
+
+    def _wanted_space(self, workspace: "Workspace") -> str:
+        """The space of what the pointer names; empty while the base is not loaded."""
         from codekin.models.heads import active_head  # noqa: PLC0415 - brings numpy
 
-        base, serving = self._daemon.engine.embedder(), workspace.index().serving_space()
-        if base is None or serving is None:
-            return False
+        base = self._daemon.engine.embedder()
+        if base is None:
+            return ""
         head = active_head(places.learning_folder(workspace.data, workspace.root), base.space)
-        return serving.fingerprint == (head.space if head else base.space)
+        return head.space if head else base.space
+
+    def _changes_encoder(self, workspace: "Workspace") -> bool:
+        """Whether a trained encoder serves, or shall."""
+        from codekin.models import checkpoints  # noqa: PLC0415 - brings numpy
+        from codekin.models.learned import is_encoder  # noqa: PLC0415
+
+        base, serving = self._daemon.engine.embedder(), workspace.index().serving_space()
+        folder = places.learning_folder(workspace.data, workspace.root)
+        on_base = base is None or serving is None or serving.fingerprint.startswith(base.space)
+        return not on_base or is_encoder(folder, checkpoints.pointed(folder))
 
     async def _through(self, workspace: "Workspace", asked_by: str, options: Mapping[str, Any]) -> None:
         async with aclosing(self.events(workspace, asked_by, options)) as events:
@@ -160,25 +180,31 @@ class School:
                 # The outermost loop: one bad workspace may not end the nights of all.
                 log.exception("The clock could not be looked at.")
 
-    async def look_at_clock(self, now: datetime) -> None:
-        """Begins the runs that are due among the workspaces that were open lately, one after another."""
+    async def look_at_clock(self, now: datetime, quiet: bool = False) -> list[str]:
+        """Begins the runs that are due among the workspaces that were open lately, one after another; gives those.
+
+        With `quiet` it is taken for granted that nobody works.
+        """
+        begun = []
         for root, since in self._remember(now).items():
             if self._states.get(root, {}).get("running") or not root.is_dir():
                 continue
-            due = await asyncio.to_thread(self._due, root, since, now)
+            due = await asyncio.to_thread(self._due, root, since, now, quiet)
             if due.waits:
                 self._states[root] = {"running": False, "waits": due.waits}
             if due.date:
                 workspace = self._daemon.workspaces.get(root)
                 self.start(workspace, "schedule", {"date": due.date})
+                begun.append(str(root))
+        return begun
 
-    def _due(self, root: Path, since: datetime, now: datetime) -> "Due":
+    def _due(self, root: Path, since: datetime, now: datetime, quiet: bool) -> "Due":
         from codekin.learning import history, schedule  # noqa: PLC0415 - once a minute, off the loop
         from codekin.settings import load_settings  # noqa: PLC0415
 
         workspace = self._daemon.workspaces.open.get(root)
         settings = workspace.settings if workspace else load_settings(self._daemon.data, root, {})[0]
-        machine = schedule.Machine(self._daemon.activity.quiet_seconds(), schedule.on_battery())
+        machine = schedule.Machine(inf if quiet else self._daemon.activity.quiet_seconds(), schedule.on_battery())
         folder = places.learning_folder(self._daemon.data, root)
         try:
             return schedule.due(now, since, history.runs(folder, 30), settings.learning, machine)

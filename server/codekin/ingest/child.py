@@ -25,7 +25,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from codekin import places, syntax
-from codekin.errors import CodekinError
+from codekin.errors import CheckpointError, CodekinError
 from codekin.index import Index
 from codekin.ingest.backlog import Backlog
 from codekin.ingest.embedding import Embedded, EmbeddingThread
@@ -79,13 +79,14 @@ class _Child:
 
     def __init__(self, root: Path, data: Path, socket: str, inbox: SimpleQueue[Message]) -> None:
         self._root, self._data, self._inbox = root, data, inbox
+        self._learning = places.learning_folder(data, root)
         self._overrides: Mapping[str, Any] = {}
         self._reports = Reports(_tell)
         self._settings = settings = self._load()
         self._schedule = Schedule(every=settings.rescan_minutes * 60.0)
         self._watch = self._start_watch(settings)
         self._index = Index.open(places.workspace_folder(data, root), write=True)
-        thread = EmbeddingThread(lambda: _open_embedder(socket), self._embedded) if socket else None
+        thread = EmbeddingThread(lambda: _open_embedder(socket, self._learning), self._embedded) if socket else None
         self._vectors = vectors = VectorWork(Backlog(self._index, self._read_head), thread, self._reports)
         self._indexer = Indexer(self._workspace(settings), self._reports, vectors, self._schedule, self._watch_anew)
 
@@ -154,7 +155,7 @@ class _Child:
     def _read_head(self, base_space: str) -> Head | None:
         """The head that was learned here; one that is refused is told of, and the base serves."""
         try:
-            return active_head(places.learning_folder(self._data, self._root), base_space)
+            return active_head(self._learning, base_space)
         except CodekinError as error:
             self._reports.problem(str(error))
             return None
@@ -233,10 +234,17 @@ def _known_language(wanted: Sequence[str]) -> Any:
     return known
 
 
-def _open_embedder(socket: str) -> Embedder:
-    from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415  (words are indexed before it is needed)
+def _open_embedder(socket: str, learning: Path) -> Embedder:
+    """The daemon's model, or here, at our low priority, the encoder that was trained for this workspace."""
+    from codekin.models.learned import active_encoder  # noqa: PLC0415  (words are indexed before they are needed)
+    from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415
 
-    return RemoteEmbedder(socket)
+    base = RemoteEmbedder(socket)
+    try:
+        return active_encoder(learning, base.space) or base
+    except CheckpointError as error:
+        log.warning("The model as it came serves: %s", error)
+        return base
 
 
 def _read_commands(inbox: SimpleQueue[Message]) -> None:

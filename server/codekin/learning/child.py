@@ -61,20 +61,23 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
 def _triplets(given: argparse.Namespace) -> dict[str, Any]:
     """The triplets of a run with their texts, what they are like, and a note."""
     from codekin.index import Index  # noqa: PLC0415 - after the niceness is set
-    from codekin.learning.run import mined_now  # noqa: PLC0415
+    from codekin.learning.ground import KeptVectors  # noqa: PLC0415
+    from codekin.learning.material import gather, mined_now  # noqa: PLC0415
     from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415
 
     data, root = places.data_dir(given.data_dir), given.root.resolve()
-    used = history.used_until(places.learning_folder(data, root))
+    folder, embedder = places.learning_folder(data, root), RemoteEmbedder(given.socket)
     with Index.open(places.workspace_folder(data, root)) as index:
-        return mined_now(index, RemoteEmbedder(given.socket), _order(given, data, root).mix, used)
+        embed = KeptVectors(folder, embedder, _progress).embed
+        material = gather(index, embedder.space, embed, history.used_until(folder))
+        return mined_now(material, _order(given, data, root).mix)
 
 
 def _order(given: argparse.Namespace, data: Path, root: Path) -> Any:
     """What the settings and the command line ask for."""
+    from codekin.learning.loop import Training  # noqa: PLC0415
     from codekin.learning.run import Order  # noqa: PLC0415
     from codekin.learning.schedule import local_date  # noqa: PLC0415
-    from codekin.learning.train_head import Training  # noqa: PLC0415
     from codekin.learning.triplets import Mix  # noqa: PLC0415
     from codekin.settings import load_settings  # noqa: PLC0415
 

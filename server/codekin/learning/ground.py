@@ -14,8 +14,8 @@ from codekin.learning.pieces import Piece
 from codekin.learning.queries import questions
 from codekin.seams import Embedder, Vectors
 
-MOST_CANDIDATES = 4000
-MOST_ASKED = 800
+MOST_CANDIDATES = 2000
+MOST_ASKED = 600
 KEPT_VECTORS = 60_000
 BATCH = 64
 

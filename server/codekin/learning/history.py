@@ -25,6 +25,7 @@ CREATE TABLE IF NOT EXISTS run(
   decision TEXT NOT NULL, reason TEXT NOT NULL, checkpoint TEXT NOT NULL)
 """
 _COLUMNS = "started, finished, asked_by, date, from_seq, to_seq, settings, report, decision, reason, checkpoint"
+_FIELDS = ("id", *_COLUMNS.split(", "))
 RUNNING, ACTIVATED, KEPT, DRY_RUN = "running", "activated", "kept", "dry run"
 FAILED, INTERRUPTED, SKIPPED, ROLLED_BACK = "failed", "interrupted", "skipped", "rolled back"
 USED = (ACTIVATED, KEPT)
@@ -93,7 +94,7 @@ def runs(folder: Path, limit: int = 100) -> list[Run]:
     """The latest runs, newest first."""
     with _open(folder) as database:
         rows = database.execute(f"SELECT id, {_COLUMNS} FROM run ORDER BY id DESC LIMIT ?", (limit,)).fetchall()  # noqa: S608
-    return [Run(*row[:7], json.loads(row[7]), json.loads(row[8]), row[9], row[10], row[11]) for row in rows]
+    return [_run_of(dict(zip(_FIELDS, row, strict=True))) for row in rows]
 
 
 def used_until(folder: Path) -> int:
@@ -120,11 +121,15 @@ def as_row(run: Run, active: str) -> dict[str, Any]:
         "active": bool(run.checkpoint) and run.checkpoint == active,
         "checkpoint": run.checkpoint or None,
         **scores,
-        "losses": [epoch.get("loss") for epoch in run.report.get("epochs", ())],
+        "losses": [epoch["loss"] for epoch in run.report.get("epochs", ()) if "loss" in epoch],
         "report": dict(run.report),
         "settings": dict(run.settings),
         "range": [run.from_seq, run.to_seq],
     }
+
+
+def _run_of(values: dict[str, Any]) -> Run:
+    return Run(**values | {name: json.loads(values[name]) for name in ("settings", "report")})
 
 
 def _settle(database: sqlite3.Connection, folder: Path) -> None:

@@ -3,7 +3,7 @@
 Knows vectors and questions; nothing of models or files.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +11,6 @@ import numpy as np
 from codekin.learning.queries import Question
 from codekin.retrieval.metrics import average_precision, bootstrap
 from codekin.seams import Vectors
-
-Move = Callable[[Vectors], Vectors]
-"""Takes unit rows to unit rows: what a head does to stored vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,18 +45,20 @@ class Measured:
         }
 
 
-def measure(ground: Ground, move: Move | None = None) -> Measured:
-    """The ranking of all candidates for each question, with every vector moved first."""
-    wholes, lower, asked = (move(part) if move else part for part in (ground.wholes, ground.lower, ground.asked))
-    centre = _centres(wholes, ground.groups)
-    sides = {"half": _unit(lower - centre), "": _unit(wholes - centre)}
-    precisions = []
-    for at, question in enumerate(ground.questions):
-        home = question.answers[0]
-        candidates = sides.get(question.kind, sides[""])
-        scores = candidates @ _unit(asked[at : at + 1] - centre[home])[0]
-        precisions.append(_precision(scores, question))
-    return Measured(tuple(question.kind for question in ground.questions), tuple(precisions))
+def measure(ground: Ground) -> Measured:
+    """The ranking of all candidates for each question."""
+    kinds = tuple(question.kind for question in ground.questions)
+    if not kinds:
+        return Measured((), ())
+    centre = _centres(ground.wholes, ground.groups)
+    homes = np.asarray([question.answers[0] for question in ground.questions])
+    asked = _unit(ground.asked - centre[homes])
+    precisions = np.zeros(len(kinds))
+    for side, halves in ((ground.wholes, False), (ground.lower, True)):
+        rows = np.flatnonzero((np.asarray(kinds) == "half") == halves)
+        for row, scores in zip(rows.tolist(), asked[rows] @ _unit(side - centre).T, strict=True):
+            precisions[row] = _precision(scores, ground.questions[row])
+    return Measured(kinds, tuple(precisions.tolist()))
 
 
 def _precision(scores: Vectors, question: Question) -> float:

@@ -6,6 +6,7 @@ from codekin.errors import CheckpointError
 from codekin.learning import history
 from codekin.models import checkpoints
 from codekin.models.heads import read_head
+from codekin.models.learned import is_encoder, read_encoder
 
 
 def go_back(folder: Path, name: str | None, base_space: str) -> str:
@@ -15,7 +16,7 @@ def go_back(folder: Path, name: str | None, base_space: str) -> str:
     """
     wanted = name or _before(folder, base_space)
     if wanted != checkpoints.BASE:
-        read_head(folder, wanted, base_space)
+        _read(folder, wanted, base_space)
     checkpoints.point(folder, "active", wanted)
     return wanted
 
@@ -27,8 +28,13 @@ def _before(folder: Path, base_space: str) -> str:
     older = activated[activated.index(active) + 1 :] if active in activated else activated
     for candidate in older:
         try:
-            read_head(folder, candidate, base_space)
+            _read(folder, candidate, base_space)
         except CheckpointError:
             continue
         return candidate if active != checkpoints.BASE else checkpoints.BASE
     return checkpoints.BASE
+
+
+def _read(folder: Path, name: str, base_space: str) -> None:
+    """Reads a checkpoint as whoever serves would. Raises CheckpointError."""
+    (read_encoder if is_encoder(folder, name) else read_head)(folder, name, base_space)

@@ -81,6 +81,11 @@ def mine_triplets(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, first: fr
     the rest is the replay. Raises LearningError when there is not enough code.
     """
     require_enough(pieces)
+    return mine_some(pieces, vectors, mix, first)
+
+
+def mine_some(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, first: frozenset[str] = frozenset()) -> Mined:
+    """The same from however little code there is: perhaps none."""
     generator = np.random.default_rng(mix.seed)
     wanted, note = _wanted(pieces, mix)
     order = sorted(generator.permutation(len(pieces)).tolist(), key=lambda at: pieces[at].fragment.name not in first)

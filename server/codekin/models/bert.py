@@ -65,6 +65,10 @@ class Bert:
     @torch.inference_mode()
     def embed(self, sequences: Sequence[Sequence[int]]) -> Tensor:
         """Unit vectors (n, dimensions) in float32: the masked mean of the last hidden states."""
+        return self.encode(sequences)
+
+    def encode(self, sequences: Sequence[Sequence[int]]) -> Tensor:
+        """The same, with gradients where the weights have them."""
         lengths = torch.tensor([len(ids) for ids in sequences])
         longest = int(lengths.max())
         ids = torch.zeros(len(sequences), longest, dtype=torch.long)

@@ -24,6 +24,9 @@ from codekin.errors import CheckpointError
 from codekin.seams import Vectors
 
 BASE = "base"
+FULL = "full"
+"""The method whose checkpoints hold an encoder."""
+
 HEAD = "head.safetensors"
 TENSOR = "head"
 MANIFEST = "manifest.json"
@@ -33,7 +36,12 @@ LARGEST_HEADER = 1_000_000
 
 def write_head(folder: Path, name: str, head: Vectors, meta: Mapping[str, Any]) -> Path:
     """A new checkpoint of a head, whole or not at all, and `latest` pointing to it."""
-    return write_checkpoint(folder, name, {HEAD: save({TENSOR: np.ascontiguousarray(head, np.float32)})}, meta)
+    return write_checkpoint(folder, name, head_files(head), meta)
+
+
+def head_files(head: Vectors) -> dict[str, bytes]:
+    """The files of a head's checkpoint."""
+    return {HEAD: save({TENSOR: np.ascontiguousarray(head, np.float32)})}
 
 
 def write_checkpoint(folder: Path, name: str, files: Mapping[str, bytes], meta: Mapping[str, Any]) -> Path:

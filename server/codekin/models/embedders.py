@@ -101,7 +101,7 @@ def load_bundled(
         name="codekin_embed",
         space=_bundled_space(folder, longest),
         dimensions=bert.dimensions,
-        tokenize=_bert_tokenize(tokenizer, longest),
+        tokenize=bert_tokenize(tokenizer, longest),
         forward=lambda ids, kind: bert.embed(ids),  # noqa: ARG005 - this encoder treats queries and passages alike
         longest=longest,
     )
@@ -143,7 +143,7 @@ def read_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
     return tokenizer
 
 
-def _bert_tokenize(tokenizer: Tokenizer, longest: int) -> Callable[[Sequence[str], TextKind], Tokens]:
+def bert_tokenize(tokenizer: Tokenizer, longest: int) -> Callable[[Sequence[str], TextKind], Tokens]:
     """Prepared text to ids, cut to `longest` with the closing token kept."""
 
     def tokenize(texts: Sequence[str], kind: TextKind) -> Tokens:  # noqa: ARG001

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from codekin.errors import CheckpointError
 from codekin.models import checkpoints
 from codekin.seams import Embedder, TextKind, Vectors
 
@@ -68,23 +67,14 @@ def head_space(base_space: str, matrix: Vectors) -> str:
 
 
 def active_head(folder: Path, base_space: str) -> Head | None:
-    """The head that a workspace's pointer names; None for the base. Raises CheckpointError for one that is refused."""
+    """The head that a workspace's pointer names; None for the base or a trained encoder.
+
+    Raises CheckpointError for one that is refused.
+    """
     name = checkpoints.pointed(folder)
-    return None if name == checkpoints.BASE else read_head(folder, name, base_space)
-
-
-def head_of_space(folder: Path, space: str, base_space: str) -> Head | None:
-    """The kept head that opens this space, whatever the pointer names by now."""
-    if not space.startswith(f"{base_space}+head-"):
+    if name == checkpoints.BASE or checkpoints.read_meta(folder, name).get("method") == checkpoints.FULL:
         return None
-    for name in reversed(checkpoints.names(folder)):
-        try:
-            head = read_head(folder, name, base_space)
-        except CheckpointError:
-            continue
-        if head.space == space:
-            return head
-    return None
+    return read_head(folder, name, base_space)
 
 
 def read_head(folder: Path, name: str, base_space: str) -> Head:

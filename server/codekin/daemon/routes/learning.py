@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from datetime import UTC, datetime
 from typing import Any
 
 from starlette.requests import Request
@@ -72,6 +73,11 @@ async def rollback(request: Request) -> Response:
     return JSONResponse({"message": f"{workspace.root.name} is searched with {named} now.", "active": active})
 
 
+async def nights(request: Request) -> Response:
+    """Begins every run that is due by the clock, without waiting for quiet: {"roots": those that began}."""
+    return JSONResponse({"roots": await school_of(daemon_of(request)).look_at_clock(datetime.now(UTC), quiet=True)})
+
+
 def school_of(daemon: Daemon) -> School:
     """The daemon's night school, begun at the first need."""
     if "school" not in daemon.extras:
@@ -132,6 +138,7 @@ async def _open(daemon: Daemon) -> None:
 routes = [
     Route("/learn", learn, methods=["POST"]),
     Route("/triplets", triplets, methods=["POST"]),
+    Route("/nights", nights, methods=["POST"]),
     Route("/history", history, methods=["GET"]),
     Route("/rollback", rollback, methods=["POST"]),
 ]

@@ -1,0 +1,88 @@
+"""The whole way through the installed command: learn, swap, history, the way back, and a killed learner."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from learning_samples import application
+
+from codekin import places
+from codekin.daemon.client import Client
+from codekin.learning import history
+from codekin.models import checkpoints
+from daemons import eventually, kill, private_data, processes_of
+
+CODEKIN = Path(sys.executable).with_name("codekin")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def data(monkeypatch):
+    with private_data(monkeypatch) as folder:
+        yield folder
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "app"
+    for path, text in application(50).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    (folder / "mix.exs").write_text("defmodule App.MixProject do\nend\n")
+    return folder
+
+
+def codekin(*words: object) -> tuple[int, str, str]:
+    done = subprocess.run([CODEKIN, *map(str, words)], capture_output=True, text=True, check=False, timeout=500)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_learn_swap_and_go_back(data, root):
+    """One command each, and the index serves in the space that the pointer names."""
+    status, said, trouble = codekin("learn", root, "--count", 200, "--json")
+    assert (status, trouble) == (0, "")
+    run = json.loads(said)
+    assert run["decision"] in {"activated", "kept"}
+    assert run["report"]["triplets"] > 20
+    folder = places.learning_folder(data, root)
+    base = serving_space(data, root) if run["decision"] == "kept" else None
+    status, said, _ = codekin("rollback", run["checkpoint"], "--root", root)
+    assert (status, run["checkpoint"] in said) == (0, True)
+    learned = checkpoints.read_meta(folder, run["checkpoint"])["space"]
+    assert serving_space(data, root) == learned != base
+    status, said, _ = codekin("similar", f"{root / 'lib' / 'part1.ex'}:5", "--json")
+    assert (status, json.loads(said)["space"]) == (0, learned)
+    status, said, _ = codekin("rollback", "base", "--root", root)
+    assert (status, "the model as it came" in said) == (0, True)
+    assert learned.startswith(serving_space(data, root))
+    status, said, _ = codekin("history", root, "--json")
+    past = json.loads(said)
+    assert [row["decision"] for row in past["runs"]] == ["rolled back", "rolled back", run["decision"]]
+    assert (past["active"], any(row["active"] for row in past["runs"])) == ("base", False)
+    status, _, trouble = codekin("rollback", "20200101-000000-1", "--root", root)
+    assert (status, "There is no checkpoint" in trouble) == (2, True)
+
+
+def test_a_killed_learner_is_told_and_its_changes_are_used_later(data, root):
+    """The user reads one sentence; the daemon and its model live on, and the next run begins where this one did."""
+    assert codekin("index", root)[0] == 0
+    learning = subprocess.Popen([CODEKIN, "learn", root], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: processes_of(data, "codekin.learning.child"))
+    folder = places.learning_folder(data, root)
+    eventually(lambda: (folder / "history.sqlite").exists() and history.runs(folder))
+    for process in processes_of(data, "codekin.learning.child"):
+        kill(process.pid)
+    trouble = learning.communicate(timeout=100)[1]
+    assert (learning.returncode, "was killed" in trouble) == (2, True)
+    with Client.connect(data) as client:
+        past = client.get("/history", root=str(root))
+    assert [row["decision"] for row in past["runs"]] == ["interrupted"]
+    assert (past["active"], history.used_until(folder)) == ("base", 0)
+
+
+def serving_space(data: Path, root: Path) -> str:
+    """The space that answers queries, as the daemon says it."""
+    with Client.connect(data) as client:
+        return client.get("/status", root=str(root))["space"]

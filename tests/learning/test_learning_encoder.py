@@ -1,0 +1,124 @@
+"""The encoder itself learns: its loss falls, what is kept is what was trained, and a bad one is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from learning_samples import NoisyEmbedder, application, built_index, no_progress
+
+from codekin.errors import CheckpointError, LearningError
+from codekin.learning import history, teaching, train_encoder
+from codekin.learning.loop import Training, fit
+from codekin.learning.run import Order, learn
+from codekin.learning.triplets import Mix
+from codekin.models import checkpoints
+from codekin.models.embedders import load_bundled
+from codekin.models.learned import active_embedder, active_encoder, learned_of_space
+from models.tiny_checkpoints import embedder as tiny_checkpoint
+
+TRAINING = Training(epochs=2, learning_rate=1e-3, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    torch.set_num_threads(1)
+    return tiny_checkpoint(tmp_path_factory.mktemp("tiny") / "bert", "bert")
+
+
+def some_texts():
+    words = ["def run do", "int go();", "Map.put(a, b)", "return 1;", "case x do", "while (y)", "raise e", "throw e;"]
+    return words, [f"{word} # again" for word in words], words[::-1]
+
+
+def test_the_loss_falls_and_only_upper_layers_move(tiny):
+    """Embeddings and the lowest layers keep what they know."""
+    epochs = list(train_encoder.train_encoder(tiny, some_texts(), replace(TRAINING, epochs=8), no_progress))
+    losses = [passed.loss for passed, _, _ in epochs]
+    assert losses[-1] < losses[0]
+    _, begun, trained = epochs[-1]
+    moved = {name for name in begun if not torch.equal(begun[name], trained[name])}
+    assert moved
+    assert all("layer.1." in name for name in moved)
+
+
+def test_between_the_base_and_what_was_trained(tiny):
+    """The ends are the ends, and the middle is the mean."""
+    ((_, begun, trained),) = train_encoder.train_encoder(tiny, some_texts(), replace(TRAINING, epochs=1), no_progress)
+    name = next(name for name in begun if "layer.1." in name)
+    assert torch.equal(train_encoder.between(begun, trained, 0.0)[name], begun[name])
+    assert torch.equal(train_encoder.between(begun, trained, 1.0)[name], trained[name])
+    middle = train_encoder.between(begun, trained, 0.5)[name]
+    assert torch.allclose(middle, (begun[name] + trained[name]) / 2)
+
+
+def test_a_full_run_keeps_an_encoder_that_reloads_equal(tiny, tmp_path, folder, monkeypatch):
+    """What was judged is what serves: the checkpoint, read anew, gives the same space and vectors."""
+    monkeypatch.setattr(teaching, "BUNDLED", tiny)
+    monkeypatch.setattr("codekin.learning.triplets.NEAR_DUPLICATE", 1.1)  # random weights find all texts alike
+    monkeypatch.setattr("codekin.learning.run.decide", lambda *_: teaching_decision())
+    base = load_bundled(tiny)
+    order = Order(Mix(60), replace(TRAINING, learning_rate=3e-3), method="full")
+    with built_index(tmp_path / "index", base, application(60)) as index:
+        run = learn(index, folder, base, order, no_progress)
+    assert run.decision == history.ACTIVATED
+    encoder = active_encoder(folder, base.space)
+    assert encoder is not None
+    assert encoder.space == checkpoints.read_meta(folder, run.checkpoint)["space"] != base.space
+    assert learned_of_space(folder, encoder.space, base).space == encoder.space
+    again = active_embedder(folder, base)
+    assert np.array_equal(again.embed(["def run do"]), encoder.embed(["def run do"]))
+    assert not np.allclose(again.embed(["def run do"]), base.embed(["def run do"]), atol=1e-3)
+    with pytest.raises(CheckpointError, match="another base model"):
+        active_encoder(folder, "another-space")
+    weights = folder / run.checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match="is damaged"):
+        active_encoder(folder, base.space)
+
+
+def teaching_decision():
+    from codekin.learning.gate import Decision
+
+    return Decision(activate=True, reason="for the test")
+
+
+@pytest.mark.parametrize(("method", "word"), [("full", "Only the bundled encoder"), ("lora", "LoRA needs")])
+def test_a_method_that_the_model_cannot_take_is_refused(tmp_path, folder, method, word):
+    """The sentence says which method fits; nothing is trained in its place."""
+    embedder = NoisyEmbedder()
+    refused = pytest.raises(LearningError, match=word)
+    with built_index(tmp_path / "index", embedder) as index, refused:
+        learn(index, folder, embedder, Order(Mix(50), TRAINING, method=method), no_progress)
+    assert history.runs(folder)[0].decision == history.SKIPPED
+
+
+class Greedy:
+    """A student whose batch fits into memory only when it is small."""
+
+    def __init__(self, most: int) -> None:
+        self.weight = torch.eye(4).requires_grad_(True)
+        self.most, self.sizes = most, []
+
+    @property
+    def parameters(self):
+        return [self.weight]
+
+    def encode(self, rows):
+        if len(rows) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.sizes.append(len(rows))
+        sides = torch.randn(3, len(rows), 4) @ self.weight
+        return tuple(torch.nn.functional.normalize(sides, dim=2))
+
+    def penalty(self):
+        return self.weight.sum() * 0
+
+
+def test_a_batch_that_does_not_fit_is_halved():
+    """Out of memory costs speed, not the night; only a single triplet that does not fit ends it."""
+    student = Greedy(most=4)
+    assert len(list(fit(student, 32, replace(TRAINING, epochs=1, batch_size=16), 1e-3))) == 1
+    assert student.sizes == [4] * 8
+    with pytest.raises(MemoryError):
+        list(fit(Greedy(most=0), 8, TRAINING, 1e-3))

@@ -1,0 +1,60 @@
+"""Learning in the editor: its progress, the news that a new model took over, and the way back."""
+
+import asyncio
+
+import pytest
+
+PROGRESS = {"window": {"workDoneProgress": True}}
+RUN = {"decision": "activated", "before": {"map": 0.51}, "after": {"map": 0.556}}
+
+
+async def learned(window, root, run: dict) -> None:
+    """A learner's steps and its end, as the daemon tells them."""
+    stream = window.daemon.streams.setdefault(str(root), asyncio.Queue())
+    for done in (1, 2, 3):
+        stream.put_nowait({"event": "learning", "running": True, "phase": "training", "done": done, "total": 3})
+    stream.put_nowait({"event": "learning", "running": False, "run": run})
+    stream.put_nowait({"event": "learning", "running": False})
+
+
+async def test_a_new_model_is_told_with_its_gain_and_can_be_rolled_back(window, root):
+    """The one button leads to the model before, and the answer is shown."""
+    window.replies["window/showMessageRequest"] = lambda params: params["actions"][0]
+    await window.begin(root)
+    await learned(window, root, RUN)
+    shown = await window.until(lambda: window.notifications("window/showMessage"))
+    (asked,) = (m["params"] for m in window.sent if m.get("method") == "window/showMessageRequest")
+    assert "+4.6 points" in asked["message"]
+    assert asked["actions"] == [{"title": "Roll back"}]
+    assert window.daemon.bodies("/rollback") == [{"root": str(root), "checkpoint": None}]
+    assert shown[0]["message"] == "Searched with the model as it came now."
+
+
+@pytest.mark.parametrize("decision", ["kept", "skipped", "dry run"])
+async def test_other_decisions_disturb_nobody(window, root, decision):
+    """A night that changed nothing is for the history alone."""
+    await window.begin(root, capabilities=PROGRESS)
+    await learned(window, root, {"decision": decision})
+    await window.until(lambda: [p for p in window.notifications("$/progress") if p["value"]["kind"] == "end"])
+    assert not [m for m in window.sent if m.get("method") == "window/showMessageRequest"]
+
+
+async def test_the_progress_of_a_run_is_begun_and_ended_once(window, root):
+    """One token for each run, and none left behind."""
+    await window.begin(root, capabilities=PROGRESS)
+    await learned(window, root, {"decision": "kept"})
+    await window.until(lambda: [p for p in window.notifications("$/progress") if p["value"]["kind"] == "end"])
+    kinds = [params["value"]["kind"] for params in window.notifications("$/progress")]
+    assert (kinds[0], kinds[-1], kinds.count("begin"), kinds.count("end")) == ("begin", "end", 1, 1)
+    assert len({params["token"] for params in window.notifications("$/progress")}) == 1
+
+
+async def test_commands_stand_for_the_requests(window, root):
+    """A client that knows only commands can learn, look back and go back."""
+    await window.begin(root)
+    for command, argument in (("codekin.learn", {"dryRun": True}), ("codekin.rollbackTo", {"checkpoint": "base"})):
+        await window.ask("workspace/executeCommand", {"command": command, "arguments": [argument]})
+    history = await window.ask("workspace/executeCommand", {"command": "codekin.learningHistory"})
+    assert history == {"runs": [], "active": "base"}
+    assert window.daemon.bodies("/learn") == [{"root": str(root), "dry_run": True, "background": True}]
+    assert window.daemon.bodies("/rollback") == [{"root": str(root), "checkpoint": "base"}]
