@@ -1,6 +1,7 @@
 """The dashboard in a real browser: real data, keyboard, both themes, the way back, and who may see it."""
 
 import json
+from contextlib import aclosing
 from urllib.parse import urlsplit
 
 import httpx
@@ -95,16 +96,19 @@ async def test_rollback(dashboard, codekin, sample):
 async def test_a_click_reaches_the_editor(dashboard, data, sample):
     """A place that was clicked would not be shown by the editor that has the folder open."""
     client = await AsyncClient.connect(data)
-    events = client.events(str(sample))
-    assert (await anext(events))["event"] == "connected"
-    await dashboard.locator("#needle").fill("with_backoff")
-    await dashboard.locator("#places button").first.click()
-    async for event in events:
-        if event["event"] == "show":
-            break
-    assert (event["path"], event["line"] > 0) == ("lib/storehouse/retry.ex", True)
-    await events.aclose()
+    async with aclosing(client.events(str(sample))) as events:
+        assert (await anext(events))["event"] == "connected"
+        await dashboard.locator("#needle").fill("with_backoff")
+        place = dashboard.locator("#places button[title*='lib/storehouse/retry.ex:']").first
+        line = (await place.locator("small").inner_text()).rpartition(":")[2]
+        await place.click()
+        shown = None
+        async for event in events:
+            if event["event"] == "show":
+                shown = event["path"], event["line"]
+                break
     await client.close()
+    assert shown == ("lib/storehouse/retry.ex", int(line))
 
 
 async def test_asks_nobody_else(page, address):

@@ -29,15 +29,19 @@ export function makePlace(settings = {}) {
     }));
   };
   place.set({});
+  place.remove = async () => {
+    await run(CODEKIN, ["daemon", "stop", "--data-dir", place.data]);
+    rmSync(base, { recursive: true, force: true, maxRetries: 5 });
+  };
   return place;
 }
 
-/** Starts the editor's server; `stop` ends it and all that it started. */
+/** Starts the editor's server; `stop` ends it and its extension hosts. */
 export async function startEditor(place, { trusted = true } = {}) {
   const port = await freePort();
   const server = spawn(NODE, [
     MAIN, "--host", "127.0.0.1", "--port", String(port), "--without-connection-token", "--accept-server-license-terms",
-    "--server-data-dir", join(place.base, "server"), "--user-data-dir", join(place.base, "user"), "--extensions-dir", join(place.base, "extensions"),
+    "--server-data-dir", join(place.base, `server-${port}`), "--user-data-dir", join(place.base, "user"), "--extensions-dir", join(place.base, "extensions"),
     "--enable-smoke-test-driver", "--telemetry-level", "off", "--reconnection-grace-time", "2", ...(trusted ? ["--disable-workspace-trust"] : []),
   ], { env: { ...process.env, CODEKIN_DATA_DIR: place.data, CODEKIN_TEST_RESULT: place.result }, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   await new Promise((ready, failed) => {
@@ -47,10 +51,8 @@ export async function startEditor(place, { trusted = true } = {}) {
     server.stderr.on("data", read);
     server.on("exit", () => failed(new Error(`The editor's server ended: ${text}`)));
   });
-  const stop = async () => {
+  const stop = () => {
     try { process.kill(-server.pid, "SIGKILL"); } catch { /* gone already */ }
-    await run(CODEKIN, ["daemon", "stop", "--data-dir", place.data]);
-    rmSync(place.base, { recursive: true, force: true, maxRetries: 5 });
   };
   return { port, stop };
 }

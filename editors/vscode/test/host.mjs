@@ -18,5 +18,6 @@ try {
   process.exitCode = results.every(({ error }) => !error) && results.length ? 0 : 1;
 } finally {
   await browser.close();
-  await editor.stop();
+  editor.stop();
+  await place.remove();
 }

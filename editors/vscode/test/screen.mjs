@@ -31,9 +31,5 @@ export function screenOf(page) {
       await page.locator(".editor-instance .line-numbers.active-line-number", { hasText: String(line) }).first().waitFor(SOON);
     },
     press: (label) => page.locator(".notification-list-item .monaco-button", { hasText: label }).first().click(SOON),
-    async answerTrust(yes) {
-      await page.locator(".monaco-dialog-box .monaco-button", { hasText: yes ? "Yes" : "No" }).first().click(LONG);
-      await page.locator(".monaco-dialog-box").waitFor({ state: "detached", ...SOON });
-    },
   };
 }

@@ -11,9 +11,8 @@ const pictures = process.argv.includes("--pictures") ? process.argv[process.argv
 const results = [];
 const place = makePlace({
   "editor.minimap.enabled": false, "editor.quickSuggestions": "off", "workbench.colorTheme": "Default Light Modern",
-  "breadcrumbs.enabled": false,
+  "breadcrumbs.enabled": false, "codekin.similar.lens_min_score": 0.2,
 });
-const editor = await startEditor(place, { trusted: false });
 const { browser } = await openBrowser();
 
 async function test(name, body, screen) {
@@ -29,7 +28,9 @@ async function test(name, body, screen) {
   }
 }
 
+/** The peek names the folder of the run, which is no concern of a picture. */
 async function picture({ page }, name) {
+  if (pictures) await page.addStyleTag({ content: ".peekview-title .dirname { display: none }" });
   if (pictures) await page.screenshot({ path: join(pictures, `${name}.png`) });
 }
 
@@ -46,14 +47,19 @@ async function until(what, holds) {
   }
 }
 
-async function window(folder, trusted, body) {
+/** Opens a folder in a window of an editor and runs tests in it. */
+async function inWindow(folder, { trusted = true }, tests) {
+  const editor = await startEditor(place, { trusted });
   const page = await browser.newPage({ viewport: { width: 1180, height: 740 } });
   const screen = screenOf(page);
-  await page.goto(address({ ...place, workspace: folder }, editor.port), LONG);
-  await page.locator(".monaco-workbench").waitFor(LONG);
-  await screen.answerTrust(trusted);
-  await body(screen);
-  await page.close();
+  try {
+    await page.goto(address({ ...place, workspace: folder }, editor.port), LONG);
+    await page.locator(".monaco-workbench").waitFor(LONG);
+    await tests(screen);
+  } finally {
+    await page.close();
+    editor.stop();
+  }
 }
 
 async function workspace(screen) {
@@ -109,7 +115,7 @@ async function workspace(screen) {
 
   await test("a suggestion that is typed over counts as rejected", async () => {
     await page.keyboard.press("Control+End");
-    await page.keyboard.type("\n  def handle_c", { delay: 50 });
+    await page.keyboard.type("\nend\n\ndefmodule Storehouse.Other do\n  use Gen", { delay: 50 });
     await page.locator(GHOST).first().waitFor(SOON);
     await page.keyboard.type("zz", { delay: 50 });
     await until("one is rejected", () => (codekin("status", place.workspace).completion.rejected ?? 0) > 0);
@@ -179,12 +185,12 @@ function makeEmpty() {
 
 try {
   const hostile = makeHostile();
-  await window(place.workspace, true, workspace);
-  await window(makeEmpty(), true, nothingToIndex);
-  await window(hostile, false, untrusted);
+  await inWindow(place.workspace, {}, workspace);
+  await inWindow(makeEmpty(), {}, nothingToIndex);
+  await inWindow(hostile, { trusted: false }, untrusted);
 } finally {
   await browser.close();
-  await editor.stop();
+  await place.remove();
 }
 console.log(`${results.filter(Boolean).length} passed, ${results.filter((ok) => !ok).length} failed`);
 process.exitCode = results.every(Boolean) && results.length ? 0 : 1;

@@ -86,6 +86,7 @@ const MOST_COLOURS = 9;
 
 async function showMap() {
   const { points: found, total } = await ask("data/map");
+  if (!points.length && new Set(found.map(KEYS.language)).size < 2) byId("colour").value = "module";
   points = found;
   byId("count").textContent = found.length < total ? `${found.length} of ${total} functions` : `${total} functions`;
   drawMap();
@@ -144,7 +145,7 @@ async function showDuplicates() {
 async function showIndex() {
   const status = await ask("data/status");
   const facts = [
-    ["state", status.state], ["files", status.files], ["fragments", status.fragments], ["embedded", status.embedded],
+    ["state", status.state], ...["files", "fragments", "embedded"].map((name) => [name, status[name].toLocaleString("en")]),
     ["model", `${status.model.name || "none"} (${status.model.phase})`], ["space", status.space || "none yet"],
     ["completions", completions(status.completion)],
   ];
