@@ -1,6 +1,7 @@
 """A small stand-in for the hub on the loopback: repositories, revisions, files, and how they fail."""
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,7 +111,8 @@ def send_file(request: Any, hub: Hub, name: str, body: bool) -> None:
         request.end_headers()
         request.wfile.write(content[: hub.stop_after])
         request.wfile.flush()
-        request.connection.close()
+        request.close_connection = True
+        request.connection.shutdown(socket.SHUT_RDWR)  # closing alone leaves it open for the handler's own files
         return None
     return send(request, 200, content, headers, body)
 

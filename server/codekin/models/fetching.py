@@ -187,8 +187,9 @@ def _no_room(model: Model, place: Path, why: str) -> str:
 
 def _bars(progress: Progress) -> Any:
     """A stand-in for tqdm that sums the bytes of all files for one callback."""
-    from huggingface_hub.utils.tqdm import tqdm  # noqa: PLC0415 - needed here alone
+    from huggingface_hub.utils.tqdm import enable_progress_bars, tqdm  # noqa: PLC0415 - needed here alone
 
+    enable_progress_bars()  # transformers may have switched them off for its own loading
     totals: dict[int, tuple[int, int]] = {}
 
     class Quiet(tqdm):
@@ -203,7 +204,7 @@ def _bars(progress: Progress) -> Any:
             return shown
 
         def _tell(self) -> None:
-            if self.unit == "B":
+            if getattr(self, "unit", "") == "B":  # a bar that the user's environment switches off has none
                 totals[id(self)] = (int(self.n), int(self.total or 0))
                 done, whole = (sum(pair[at] for pair in totals.values()) for at in (0, 1))
                 progress(done, whole)
