@@ -9,7 +9,7 @@ from codekin import places
 from codekin.cli import options
 from codekin.cli.finding import FOUND, NOTHING
 from codekin.cli.output import note, print_json, say
-from codekin.cli.roots import find_root, parse_place
+from codekin.cli.roots import Place, find_root, parse_place
 from codekin.daemon.client import Client
 from codekin.errors import UsageError
 
@@ -29,6 +29,7 @@ def complete(
     spot = parse_place(place)
     if not spot.column:
         raise UsageError(f"{place} names no column: write PATH:LINE:COL, both from 1.")
+    _check_line(spot)
     folder = find_root(data, spot.path, root)
     asked: dict[str, Any] = {
         "root": str(folder),
@@ -45,6 +46,14 @@ def complete(
     with Client.connect(data) as client:
         answer = client.post("/complete", asked)
     return _show(answer, json=json)
+
+
+def _check_line(spot: Place) -> None:
+    """Editors may ask past the end while a text changes, so the daemon takes the nearest place; here it is a slip."""
+    with spot.path.open("rb") as file:
+        count = 1 + sum(line.endswith(b"\n") for line in file)
+    if spot.line > count:
+        raise UsageError(f"{spot.path.name} has {count} lines; there is no line {spot.line}.")
 
 
 def _show(answer: dict[str, Any], *, json: bool) -> int:

@@ -21,6 +21,7 @@ def completion(
     limit: Annotated[int, typer.Option(help="At most so many rows; 0 for all.", min=0)] = 0,
     threshold: Threshold | None = None,
     json: options.Json = False,
+    data_dir: options.DataDir = None,  # noqa: ARG001 - every command takes it; the measure keeps nothing
 ) -> int:
     """Complete the rows {id, language, path, kind, prefix, suffix, truth}: exact, similarity, times by group."""
     from codekin.cli.evaluating import read_rows  # noqa: PLC0415 - it imports this module

@@ -47,7 +47,7 @@ def similar(
 
 
 def search(
-    text: Annotated[str, typer.Argument(help="Words, or code.")],
+    text: Annotated[str, typer.Argument(help="Words, or code; - reads standard input.")],
     limit: options.Limit = 10,
     min_score: options.MinScore = 0.0,
     language: options.Languages = None,
@@ -59,7 +59,9 @@ def search(
     data_dir: options.DataDir = None,
 ) -> int:
     """Find code by words, or by what it does, in the workspace of the current folder."""
-    if not text.strip():
+    if text == "-":
+        text = _pasted()
+    elif not text.strip():
         raise UsageError("There is nothing to search for: give some words.")
     data = places.data_dir(data_dir)
     asked = {"text": text, "limit": limit, "filters": options.filters(min_score, language, kind, path)}

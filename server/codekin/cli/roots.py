@@ -45,6 +45,8 @@ def find_root(data: Path, start: Path, given: Path | None = None) -> Path:
     """The workspace's real folder for a file or folder, or the one given. Raises UsageError if that is none."""
     if given is not None:
         return real_folder(given)
+    if not start.exists():
+        raise UsageError(f"There is no file or folder {start}.")
     folder = real_folder(start if start.is_dir() else start.parent)
     home = Path.home().resolve()
     upwards = [one for one in (folder, *folder.parents) if one == folder or one not in (home, Path(one.anchor))]

@@ -31,7 +31,9 @@ class Source:
 
 
 def read_text(path: Path) -> str:
-    """A regular file's text, never waiting on a pipe or device; bytes that are no UTF-8 are replaced."""
+    """A regular file's text as the index reads it; never waits on a pipe or device."""
+    from codekin.ingest.contents import decode  # noqa: PLC0415 - asked for by the first request
+
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
@@ -42,7 +44,10 @@ def read_text(path: Path) -> str:
             raise UsageError(f"{path} is not a file.")
         if state.st_size > BYTES_LIMIT:
             raise UsageError(f"{path} is larger than {BYTES_LIMIT} bytes: ask with a selection or a snippet of it.")
-        return file.read(BYTES_LIMIT).decode("utf-8-sig", "replace")
+        text = decode(file.read(BYTES_LIMIT))
+    if text is None:
+        raise UsageError(f"{path} is a binary file: ask about a text.")
+    return text
 
 
 def fragments_of(source: Source) -> list[Fragment]:
