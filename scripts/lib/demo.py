@@ -61,7 +61,8 @@ def show_kin(client: Client, root: Path, fragments: Sequence[Fragment]) -> None:
 def show_edit(client: Client, root: Path) -> None:
     """A new function that is not even saved is found at once; the folder itself stays as it is."""
     path = "codekin_demo_unsaved.ex"
-    text = "defmodule Demo.Zebra do\n  def gallop(herd, speed) do\n    Enum.map(herd, fn zebra -> {zebra, speed * 2} end)\n  end\nend\n"
+    body = "    Enum.map(herd, fn zebra -> {zebra, speed * 2} end)"
+    text = f"defmodule Demo.Zebra do\n  def gallop(herd, speed) do\n{body}\n  end\nend\n"
     say("What changes after an edit: a new, unsaved function")
     run("search", "zebra herd gallops", "--root", str(root), "--limit", "1")
     client.post("/buffers", {"root": str(root), "path": path, "text": text, "version": 1})
@@ -98,7 +99,8 @@ def wait_for(client: Client, root: Path, text: str, path: str) -> None:
     """Until a place in the file is found, or so long that something must be wrong."""
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
-        if any(hit["path"] == path for hit in client.post("/search", {"root": str(root), "text": text, "limit": 3})["hits"]):
+        hits = client.post("/search", {"root": str(root), "text": text, "limit": 3})["hits"]
+        if any(hit["path"] == path for hit in hits):
             return
         time.sleep(0.05)
 

@@ -57,5 +57,5 @@ class LearningError(CodekinError):
     """A learning run cannot start or was refused."""
 
 
-class Cancelled(CodekinError):
+class Cancelled(CodekinError):  # noqa: N818 - a withdrawal is no error of anybody's
     """The request was withdrawn."""
