@@ -137,6 +137,12 @@ async def test_a_reload_keeps_the_page(dashboard):
     await dashboard.locator("#map[aria-busy=false] #places li").first.wait_for()
 
 
+async def test_in_a_frame(page, address):
+    """The page would stay empty inside an editor, which shows it in a frame of another origin."""
+    await page.set_content(f'<iframe src="{address}" style="width: 1100px; height: 700px"></iframe>')
+    await page.frame_locator("iframe").locator("#places li").first.wait_for()
+
+
 async def test_without_the_pass(address):
     """Data or deeds would be open to any other program or page on the machine."""
     origin = "http://" + urlsplit(address).netloc

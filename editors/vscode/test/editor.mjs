@@ -1,6 +1,6 @@
 // Runs the real editor: a server with the extension in development, and a headless browser at it.
 import { spawn } from "node:child_process";
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -14,21 +14,19 @@ const CODEKIN = process.env.CODEKIN ?? join(REPOSITORY, ".venv/bin/codekin");
 const NODE = join(REPOSITORY, ".editors/bin/node");
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
-/** A folder of its own for one run: a copy of the sample, a data folder, the editor's state; `set` changes settings. */
+/** A folder of its own for one run: a copy of the sample, a data folder, the editor's state, a link to the server. */
 export function makePlace(settings = {}) {
   const base = mkdtempSync(join(tmpdir(), "codekin-vscode-"));
-  const place = { base, workspace: join(base, "storehouse"), data: join(base, "data"), result: join(base, "result.json") };
+  const place = { base, workspace: join(base, "storehouse"), data: join(base, "data"), result: join(base, "result.json"), server: join(base, "codekin") };
   cpSync(join(REPOSITORY, "examples/mixed"), place.workspace, { recursive: true });
+  symlinkSync(CODEKIN, place.server);
   mkdirSync(join(base, "user/Machine"), { recursive: true });
-  place.set = (more) => {
-    writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify({
-      "codekin.server.path": CODEKIN, "codekin.server.arguments": ["--data-dir", place.data],
-      "editor.inlineSuggest.enabled": true, "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
-      "workbench.secondarySideBar.defaultVisibility": "hidden", "chat.disableAIFeatures": true,
-      ...settings, ...more,
-    }));
-  };
-  place.set({});
+  writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify({
+    "codekin.server.path": place.server, "codekin.server.arguments": ["--data-dir", place.data],
+    "editor.inlineSuggest.enabled": true, "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
+    "workbench.secondarySideBar.defaultVisibility": "hidden", "chat.disableAIFeatures": true,
+    ...settings,
+  }));
   place.remove = async () => {
     await run(CODEKIN, ["daemon", "stop", "--data-dir", place.data]);
     rmSync(base, { recursive: true, force: true, maxRetries: 5 });

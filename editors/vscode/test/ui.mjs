@@ -1,7 +1,7 @@
 // Types into the real editor and reads its screen: node test/ui.mjs [--pictures FOLDER]
 import { strict as assert } from "node:assert";
 import { execFileSync } from "node:child_process";
-import { cpSync, existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { address, makePlace, openBrowser, startEditor } from "./editor.mjs";
 import { LONG, SOON, screenOf } from "./screen.mjs";
@@ -101,8 +101,17 @@ async function workspace(screen) {
     await page.locator(".tab.active", { hasText: /ring/i }).waitFor(SOON);
   }, screen);
 
-  await test("ghost text appears as one types, Tab inserts it, and it counts as accepted", async () => {
+  await test("a suggestion that is typed over counts as rejected", async () => {
     await openFile("lru_cache.ex");
+    await page.keyboard.press("Control+End");
+    await page.keyboard.type("\ndefmodule Storehouse.Other do\n  use Gen", { delay: 50 });
+    await page.locator(GHOST).first().waitFor(SOON);
+    await page.keyboard.type("zz", { delay: 50 });
+    await until("one is rejected", () => (codekin("status", place.workspace).completion.rejected ?? 0) > 0);
+    await command("File: Revert File");
+  }, screen);
+
+  await test("ghost text appears as one types, Tab inserts it, and it counts as accepted", async () => {
     await page.keyboard.press("Control+End");
     await page.keyboard.type("\ndefmodule Storehouse.Session do\n  use Gen", { delay: 50 });
     await page.locator(GHOST).first().waitFor(SOON);
@@ -111,23 +120,7 @@ async function workspace(screen) {
     await page.locator(".view-line", { hasText: /use\sGenServer/ }).last().waitFor(SOON);
     await page.locator(GHOST).first().waitFor({ state: "detached", ...SOON }).catch(() => undefined);
     await until("one is accepted", () => (codekin("status", place.workspace).completion.accepted ?? 0) > 0);
-  }, screen);
-
-  await test("a suggestion that is typed over counts as rejected", async () => {
-    await page.keyboard.press("Control+End");
-    await page.keyboard.type("\nend\n\ndefmodule Storehouse.Other do\n  use Gen", { delay: 50 });
-    await page.locator(GHOST).first().waitFor(SOON);
-    await page.keyboard.type("zz", { delay: 50 });
-    await until("one is rejected", () => (codekin("status", place.workspace).completion.rejected ?? 0) > 0);
     await command("File: Revert File");
-  }, screen);
-
-  await test("the dashboard shows the map inside the editor", async () => {
-    await command("Codekin: Open the Dashboard");
-    await until("its frame is there", () => page.frames().some((frame) => frame.url().includes("?root=")));
-    const frame = page.frames().find((candidate) => candidate.url().includes("?root="));
-    await frame.locator("#places li").first().waitFor(SOON);
-    await page.keyboard.press("Control+W");
   }, screen);
 
   await test("the status bar tells of a killed daemon and of its return", async () => {
@@ -138,11 +131,14 @@ async function workspace(screen) {
     await ready();
   }, screen);
 
-  await test("a server that is missing is told with buttons, and one of them mends it", async () => {
-    place.set({ "codekin.server.path": "/nowhere/codekin" });
-    await screen.toast("/nowhere/codekin, which is no program that can be started").waitFor(SOON);
+  await test("a server that is missing is told in a sentence, and a button looks for it again", async () => {
+    rmSync(place.server);
+    await command("Codekin: Restart the Server");
+    await screen.toast("which is no program that can be started").waitFor(SOON);
+    await status("error").waitFor(SOON);
     await picture(screen, "missing");
-    place.set({});
+    symlinkSync(process.env.CODEKIN, place.server);
+    await screen.press("Try Again");
     await ready();
   }, screen);
 }
