@@ -155,6 +155,42 @@ def decoding(options: argparse.Namespace) -> list[Figure]:
     ]
 
 
+def completion(options: argparse.Namespace) -> list[Figure]:
+    """The repository model beside plain copying of the longest match, on the same cases."""
+    if options.completion_data is None or options.repository is None:
+        raise Skipped("no cases were given: name them with --completion-data, and their checkout with --repository")
+    measured = parsed(python("completion.py", "--pair", str(options.repository), str(options.completion_data)))
+    ours, plain = measured["repository", "all"], measured["longest match", "all"]
+    copied = f"plain copying {plain['exact']:g} and {plain['similarity']:g} on {ours['n']:g} cases"
+    worst = min(
+        measured[key]["exact"] - measured["longest match", key[1]]["exact"]
+        for key in measured
+        if key[0] == "repository"
+    )
+    return [
+        Figure("repository model alone, exact", ours["exact"], at_least=0.30, beside=copied),
+        Figure("the same, similarity", ours["similarity"], at_least=0.58),
+        Figure("the worst group, exact above plain copying", worst, at_least=0),
+        Figure("a completion, p50", ours["ms_p50"], "ms", at_most=15),
+        Figure("a completion, p99", ours["ms_p99"], "ms", at_most=60),
+        Figure("shown by itself, share of cases", ours["shown"], at_least=0.5),
+        Figure("of these exact", ours["shown_exact"], at_least=0.45),
+        Figure("memory of the repository model", measured["bytes", ""]["token"], "B", at_most=150, beside="a token"),
+    ]
+
+
+def parsed(text: str) -> dict[tuple[str, str], dict[str, float]]:
+    """What completion.py prints: figures by title and group, and the bytes of a token."""
+    found: dict[tuple[str, str], dict[str, float]] = {}
+    for line in text.splitlines():
+        if line.startswith("bytes a token"):
+            found["bytes", ""] = {"token": float(line.split()[-1])}
+        elif "similarity" in line and " n " in line:
+            words = line[34:].split()
+            found[line[:16].strip(), line[17:33].strip()] = dict(zip(words[::2], map(float, words[1::2]), strict=True))
+    return found
+
+
 def of_own_figures(program: str, *arguments: str) -> Callable[[argparse.Namespace], list[Figure]]:
     """A program of this folder that prints its figures itself."""
 
@@ -185,9 +221,13 @@ BENCHMARKS = {
     "saving": Benchmark("from save to searchable at 50,000 fragments", of_own_figures("serving.py", "saving")),
     "similar": Benchmark("codekin/similar through LSP at 50,000 fragments", of_own_figures("serving.py", "similar")),
     "echo": Benchmark("a window's answers while a repository is indexed", of_own_figures("responding.py", "echo")),
+    "ghost": Benchmark(
+        "from a key to ghost text while a repository is indexed", of_own_figures("responding.py", "ghost")
+    ),
     "memory": Benchmark("what the processes hold at 50,000 fragments", of_own_figures("serving.py", "memory")),
     "start": Benchmark("the start of a window", of_own_figures("responding.py", "start")),
     "padding": Benchmark("large encoders, beside naive padding", of_own_figures("padding.py")),
+    "completion": Benchmark("the repository model, beside plain copying", completion),
     "decoding": Benchmark("generators, beside transformers.generate", decoding),
 }
 

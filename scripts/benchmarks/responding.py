@@ -1,6 +1,6 @@
 """How soon `codekin lsp` answers: at its start, and while a repository is being indexed.
 
-    python scripts/benchmarks/responding.py start|echo [--quick] [--json]
+    python scripts/benchmarks/responding.py start|echo|ghost [--quick] [--json]
 
 Each figure has its yardstick under the same load: the start is paired in turns with an import of
 pygls, and beside the window a bare process answers requests sent at the same moments.
@@ -13,9 +13,11 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
-from itertools import pairwise
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import islice, pairwise
 from pathlib import Path
+from typing import Any
 
 import repository
 from figures import Figure, show
@@ -28,6 +30,9 @@ from codekin.wire import JsonClient, endpoint
 
 EVERY = 0.02
 """Seconds between two requests."""
+
+FUNCTIONS = 20_000
+"""The size of the repository that is indexed meanwhile."""
 
 ECHO = """
 import json, sys
@@ -74,22 +79,80 @@ def _start_once(data: Path) -> float:
 
 def echo(quick: bool) -> list[Figure]:
     """A cheap request every 20 ms while a fresh repository is indexed, and the same to a bare process."""
+    with indexing() as (window, data, _), Window(data, [sys.executable, "-c", ECHO]) as bare:
+        bare.ask("warm up")
+        ours, floor, daemon = _echoes(window, bare, data, 10 if quick else 40)
+    return _figures(ours, floor, daemon)
+
+
+def ghost(quick: bool) -> list[Figure]:
+    """Keystrokes, each a change of the text and a request for ghost text, while a fresh repository is indexed."""
+    path, text = repository.source_file(FUNCTIONS // repository.FUNCTIONS_PER_FILE)
+    lines = text.splitlines()
+    taken, shown = [], 0
+    with indexing() as (window, _, root):
+        uri = (root / path).as_uri()
+        document = {"uri": uri, "languageId": "elixir", "version": 1, "text": lines[0] + "\n\nend\n"}
+        window.send({"method": "textDocument/didOpen", "params": {"textDocument": document}})
+        window.ask("textDocument/inlineCompletion", _cursor(uri, 1, 0))
+        for number, (row, column, written) in enumerate(keystrokes(lines, 60 if quick else 300), 2):
+            start = time.perf_counter()
+            window.send({"method": "textDocument/didChange", "params": _typed(uri, number, row, column, written)})
+            request = window.request("textDocument/inlineCompletion", _cursor(uri, row, column + len(written)))
+            shown += bool(window.reply(request)["result"]["items"])
+            taken.append((window.arrived[request] - start) * 1000)
+            time.sleep(0.05)
+    beside = f"{len(taken)} keystrokes, something shown after {shown}"
+    return [
+        Figure("ghost text while indexing, p50", statistics.median(taken), "ms", at_most=40, beside=beside),
+        Figure("ghost text while indexing, p99", percentile(taken, 0.99), "ms", at_most=150),
+    ]
+
+
+@contextmanager
+def indexing() -> Iterator[tuple[Window, Path, Path]]:
+    """A window, its data folder and a repository that is being indexed, from before the body until after it.
+
+    Raises RuntimeError when the indexing was over before the body was.
+    """
     with tempfile.TemporaryDirectory(prefix="ck") as folder:
         root, data = Path(folder) / "repository", Path(folder) / "data"
         data.mkdir()
-        repository.write_repository(root, 20_000)
+        repository.write_repository(root, FUNCTIONS)
         try:
-            with Window(data) as window, Window(data, [sys.executable, "-c", ECHO]) as bare:
-                bare.ask("warm up")
+            with Window(data) as window:
                 window.begin(root)
                 window.wait(lambda: any(folder["total"] for folder in window.status.get("folders", ())))
-                ours, floor, daemon = _echoes(window, bare, data, 10 if quick else 40)
-                indexing = window.status["busy"]
+                yield window, data, root
+                if not window.status["busy"]:
+                    raise RuntimeError("The repository was indexed too soon: this machine needs a larger one.")
         finally:
             subprocess.run([COMMAND, "daemon", "stop", "--data-dir", data], check=False, capture_output=True)
-    if not indexing:
-        raise RuntimeError("The repository was indexed before the echoes ended: it is too small for this machine.")
-    return _figures(ours, floor, daemon)
+
+
+def keystrokes(lines: list[str], count: int) -> Iterator[tuple[int, int, str]]:
+    """A file typed by hand below its first line: row, column and the character of each key; Enter brings the indent."""
+    keys = (
+        (row, 0, line[: len(line) - len(line.lstrip())]) if at < 0 else (row, at, line[at])
+        for row, line in enumerate(filter(str.strip, lines[1:]), 1)
+        for at in (-1, *range(len(line) - len(line.lstrip()), len(line)))
+    )
+    return islice(keys, count)
+
+
+def _typed(uri: str, version: int, row: int, column: int, written: str) -> dict[str, Any]:
+    """The change of one key; the first of a line begins a line of its own."""
+    at = {"line": row - 1, "character": 10**6} if column == 0 else {"line": row, "character": column}
+    change = {"range": {"start": at, "end": at}, "text": "\n" + written if column == 0 else written}
+    return {"textDocument": {"uri": uri, "version": version}, "contentChanges": [change]}
+
+
+def _cursor(uri: str, row: int, column: int) -> dict[str, Any]:
+    return {
+        "textDocument": {"uri": uri},
+        "position": {"line": row, "character": column},
+        "context": {"triggerKind": 2},
+    }
 
 
 def _echoes(window: Window, bare: Window, data: Path, seconds: float) -> tuple[list[float], list[float], list[float]]:
@@ -136,7 +199,7 @@ def _figures(ours: list[float], floor: list[float], daemon: list[float]) -> list
     ]
 
 
-MEASURES: Mapping[str, Callable[[bool], list[Figure]]] = {"start": start, "echo": echo}
+MEASURES: Mapping[str, Callable[[bool], list[Figure]]] = {"start": start, "echo": echo, "ghost": ghost}
 
 if __name__ == "__main__":
     main()

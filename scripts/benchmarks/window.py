@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +32,8 @@ class Window:
         self._replies: dict[int, dict[str, Any]] = {}
         self._number = 0
         self._news = threading.Condition()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def __enter__(self) -> Self:
         return self
@@ -39,6 +41,10 @@ class Window:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.process.kill()
         self.process.wait()
+        self._reader.join()
+        for pipe in filter(None, (self.process.stdin, self.process.stdout)):
+            with suppress(BrokenPipeError):
+                pipe.close()
 
     def begin(self, *roots: Path) -> None:
         """Opens folders, as an editor does at its start."""
@@ -99,7 +105,8 @@ class Window:
 
     def _take(self, message: dict[str, Any], now: float) -> None:
         if "method" in message and "id" in message:
-            self.send({"id": message["id"], "result": None})
+            with suppress(BrokenPipeError):
+                self.send({"id": message["id"], "result": None})
         with self._news:
             if message.get("method") == "codekin/status":
                 self.status = message["params"]
