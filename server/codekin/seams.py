@@ -19,9 +19,20 @@ class Embedder(Protocol):
     or head, tokenizer. Vectors of two spaces are never compared.
     """
 
-    name: str
-    space: str
-    dimensions: int
+    @property
+    def name(self) -> str:
+        """The model's name, for people."""
+        ...
+
+    @property
+    def space(self) -> str:
+        """The fingerprint of what its vectors may be compared with."""
+        ...
+
+    @property
+    def dimensions(self) -> int:
+        """Numbers in a vector."""
+        ...
 
     def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""

@@ -27,7 +27,7 @@ class Done:
 def run_codekin(*arguments: object, cwd: Path | None = None, stdin: str = "") -> Done:
     """Runs the installed command in a pipe."""
     words = [str(COMMAND), *map(str, arguments)]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=cwd, input=stdin, timeout=110)
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=cwd, input=stdin, timeout=280)
     return Done(done.returncode, done.stdout, done.stderr)
 
 

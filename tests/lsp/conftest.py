@@ -152,7 +152,7 @@ class Window:
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         """What the condition gives, once it gives something."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not (found := condition()):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         return found

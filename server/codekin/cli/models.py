@@ -65,7 +65,7 @@ def show(name: Name, json: options.Json = False, data_dir: options.DataDir = Non
 
 
 @group.command()
-def pull(name: Name, data_dir: options.DataDir = None) -> int:
+def pull(name: Name, json: options.Json = False, data_dir: options.DataDir = None) -> int:
     """Download a model, going on where an earlier download stopped, and verify it."""
     settings = _settings(data_dir)
     from codekin.models import fetching, planner  # noqa: PLC0415 - brings huggingface_hub
@@ -79,12 +79,15 @@ def pull(name: Name, data_dir: options.DataDir = None) -> int:
         note(f"{support.reason} It is pulled all the same.")
     with progress(f"Pulling {model.key}") as report:
         folder = fetching.pull(model, settings.dir, lambda done, whole: report(done >> 20, whole >> 20, ""))
-    say(f"{model.key} is in {folder}.")
+    if json:
+        print_json({"key": model.key, "folder": str(folder)})
+    else:
+        say(f"{model.key} is in {folder}.")
     return 0
 
 
 @group.command()
-def remove(name: Name, data_dir: options.DataDir = None) -> int:
+def remove(name: Name, json: options.Json = False, data_dir: options.DataDir = None) -> int:
     """Delete a pulled model from this machine."""
     settings = _settings(data_dir)
     from codekin.models import fetching  # noqa: PLC0415 - brings huggingface_hub
@@ -92,13 +95,18 @@ def remove(name: Name, data_dir: options.DataDir = None) -> int:
     from codekin.models.planner import gigabytes  # noqa: PLC0415
 
     freed = fetching.remove(find_model(name, settings.catalogue), settings.dir)
-    say(f"{name} is removed; {gigabytes(freed)} are free again.")
+    if json:
+        print_json({"key": name, "freed": freed})
+    else:
+        say(f"{name} is removed; {gigabytes(freed)} are free again.")
     return 0
 
 
 @group.command()
 def recommend(
-    purpose: Annotated[str, typer.Argument(help="production or dev.")] = "production", json: options.Json = False
+    purpose: Annotated[str, typer.Argument(help="production or dev.")] = "production",
+    json: options.Json = False,
+    data_dir: options.DataDir = None,  # noqa: ARG001 - every command takes it; this one looks at the machine alone
 ) -> int:
     """Name the generator for a purpose, and say whether this machine can run it."""
     from codekin.models.catalogue import recommended  # noqa: PLC0415

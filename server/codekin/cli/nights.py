@@ -18,7 +18,7 @@ from codekin.cli.output import print_json, say
 from codekin.daemon.client import Client
 from codekin.errors import UsageError
 
-group = typer.Typer(help="A timer for nights without an editor.", no_args_is_help=True)
+group = typer.Typer(help="A timer for nights without an editor.", no_args_is_help=True, add_completion=False)
 NAME = "codekin-nights"
 LABEL = "org.codekin.nights"
 
@@ -53,6 +53,7 @@ AGENT = """<?xml version="1.0" encoding="UTF-8"?>
 @group.command()
 def install(
     start: Annotated[bool, typer.Option("--start/--no-start", help="Start the timer at once.")] = True,
+    json: options.Json = False,
     data_dir: options.DataDir = None,
 ) -> int:
     """Write a systemd user timer, or on macOS a launchd agent, and start it."""
@@ -62,10 +63,14 @@ def install(
     for path, text in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    left = [" ".join(step) for step in starting if not start or not _done(step)]
+    if json:
+        print_json({"written": [str(path) for path in written], "to_start": left})
+        return 0
+    for path in written:
         say(f"Wrote {path}.")
-    for step in starting:
-        if not start or not _done(step):
-            say(f"To start it: {' '.join(step)}")
+    for step in left:
+        say(f"To start it: {step}")
     return 0
 
 

@@ -9,6 +9,9 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+_WRAPPED = ("name", "why", "about", "licence", "left out because")
+"""Columns of words give way where a terminal is narrow; places and numbers are copied, so they stay whole."""
+
 
 def print_json(value: Any) -> None:
     """One line of JSON in ASCII, whatever the terminal's encoding."""
@@ -31,7 +34,7 @@ def print_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]], title: str
     table = Table(title=Text(title) if title else None, box=box.SIMPLE, title_justify="left")
     for number, header in enumerate(headers):
         right = bool(rows) and isinstance(rows[0][number], int | float)
-        table.add_column(header, justify="right" if right else "left", overflow="fold")
+        table.add_column(header, justify="right" if right else "left", overflow="fold", no_wrap=header not in _WRAPPED)
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
     Console().print(table)

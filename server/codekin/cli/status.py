@@ -47,13 +47,17 @@ def lines(status: Mapping[str, Any]) -> list[str]:
         f"model      {model['name'] or 'none'} ({model['phase']})",
         f"space      {status['space'] or 'none yet'}",
     ]
-    others = ((name, status.get(name)) for name in ("completion", "learning"))
-    found += [
-        f"{name:<10} " + ", ".join(f"{key} {value}" for key, value in about.items())
-        for name, about in others
-        if isinstance(about, dict)
-    ]
+    if completion := status.get("completion"):
+        found.append("completion " + ", ".join(f"{key} {value}" for key, value in completion.items()))
+    if learning := status.get("learning"):
+        found.append(f"learning   {_learning(learning)}")
     return found + [f"problem    {problem}" for problem in status["problems"]]
+
+
+def _learning(state: Mapping[str, Any]) -> str:
+    if state.get("running"):
+        return f"{state['phase']} ({state['done']} of {state['total']})"
+    return f"at rest: {state['waits']}" if state.get("waits") else "at rest"
 
 
 def _file_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:

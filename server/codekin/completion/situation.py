@@ -38,11 +38,6 @@ class Situation:
         """The place of the last token before the cursor in `document`."""
         return len(self.before)
 
-    @property
-    def is_line_start(self) -> bool:
-        """Whether nothing but indentation stands before the cursor."""
-        return self.line_start == len(self.before) - 1 and not self.typed
-
 
 def situation_of(vocabulary: Vocabulary, gap: Gap) -> Situation:
     """Reads the text before and behind a cursor; the rest of the cursor's line is not looked at."""

@@ -60,15 +60,6 @@ class Workers:
         job = self._pools[priority].submit(lambda: call(lambda: function(*args, **kwargs)))
         return await asyncio.wrap_future(job)
 
-    async def run_withdrawable(self, priority: Priority, function: Callable[[threading.Event], Result]) -> Result:
-        """The same for a function that looks at an event, set when the caller is cancelled, and stops."""
-        withdrawn = threading.Event()
-        try:
-            return await self.run(priority, function, withdrawn)
-        except asyncio.CancelledError:
-            withdrawn.set()
-            raise
-
     def close(self) -> None:
         """Drops what has not begun; does not wait for the rest."""
         for pool in self._pools.values():

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, snapshot_download
+from huggingface_hub import constants, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -130,11 +130,6 @@ def cache_folder(model: Model, models_dir: Path | None) -> Path:
 def offline_by_choice() -> bool:
     """Whether the user has forbidden downloads by HF_HUB_OFFLINE."""
     return os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-
-
-def repository_exists(model: Model) -> bool:
-    """Whether the hub knows the repository; asks the network."""
-    return bool(HfApi().repo_exists(model.hub_id))
 
 
 def _pinned(model: Model, models_dir: Path | None) -> str:
