@@ -9,8 +9,8 @@ import numpy as np
 
 from codekin.seams import Vectors
 
-STRENGTH = 0.3
-FLOOR = 0.3
+STRENGTH = 0.5
+FLOOR = 0.2
 
 
 def identity(dimensions: int) -> Vectors:

@@ -66,7 +66,9 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
     mix, training = order
     mined = _mined(material.learned, material.vectors, mix, material.changed)
     start = whitening(material.vectors, [piece.fragment.language for piece in material.learned])
-    sides = _sides(material.learned, material.vectors, mined)
+    sides = _beside(
+        _sides(material.learned, material.vectors, mined), _named(base, material, len(mined.rows), mix.seed)
+    )
     unseen = mine_some(material.held, material.held_vectors, Mix(UNSEEN_TRIPLETS))
     unseen_sides = _sides(material.held, material.held_vectors, unseen)
     judge = _judge_of(material.held, material.learned)
@@ -143,6 +145,20 @@ def _sides(pieces: Sequence[Piece], vectors: Vectors, mined: Mined) -> Sides:
         centred[names == name] -= centred[names == name].mean(axis=0)
     rows = np.asarray([row[1:] for row in mined.rows], np.int64).reshape(-1, 3)
     return centred[rows[:, 0]], centred[rows[:, 1]], centred[rows[:, 2]]
+
+
+def _named(base: Base, material: Material, most: int, seed: int) -> Sides:
+    """Up to `most` names' words, the code that bears the name, and other code: they keep words and code together."""
+    chosen = np.random.default_rng(seed).permutation(len(material.learned))[:most].tolist()
+    pieces = [material.learned[at] for at in chosen]
+    words, code = base.embed([piece.words for piece in pieces]), base.embed([piece.code for piece in pieces])
+    centre = code.mean(axis=0)
+    return words - centre, code - centre, np.roll(code, 1, axis=0) - centre
+
+
+def _beside(one: Sides, other: Sides) -> Sides:
+    anchor, positive, negative = (np.concatenate(pair) for pair in zip(one, other, strict=True))
+    return anchor, positive, negative
 
 
 def _epoch(passed: Passed | None, **more: float) -> dict[str, float]:
