@@ -23,7 +23,7 @@ export function makePlace(settings = {}) {
   mkdirSync(join(base, "user/Machine"), { recursive: true });
   writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify({
     "codekin.server.path": place.server, "codekin.server.arguments": ["--data-dir", place.data],
-    "editor.inlineSuggest.enabled": true, "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
+    "editor.inlineSuggest.enabled": true, "files.autoSave": "off", "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
     "workbench.secondarySideBar.defaultVisibility": "hidden", "chat.disableAIFeatures": true,
     ...settings,
   }));

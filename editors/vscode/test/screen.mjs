@@ -7,7 +7,7 @@ export function screenOf(page) {
   const input = page.locator(".quick-input-widget:visible input").first();
   const rows = (text) => page.locator(".quick-input-list .monaco-list-row", { hasText: text });
   const status = (icon) => page.locator(`[id*='codekin.status'] .codicon-${icon}`).first();
-  const toast = (text) => page.locator(".notification-list-item", { hasText: text }).first();
+  const notifications = ".notifications-center .notification-list-item";
 
   async function choose(keys, typed, row) {
     await page.keyboard.press(keys);
@@ -18,7 +18,7 @@ export function screenOf(page) {
   }
 
   return {
-    page, input, rows, status, toast,
+    page, input, rows, status,
     ready: () => status("references").waitFor(LONG),
     command: (title) => choose("F1", `>${title}`, title),
     async openFile(name) {
@@ -30,6 +30,16 @@ export function screenOf(page) {
       await choose("Control+G", `:${line}`, "");
       await page.locator(".editor-instance .line-numbers.active-line-number", { hasText: String(line) }).first().waitFor(SOON);
     },
-    press: (label) => page.locator(".notification-list-item .monaco-button", { hasText: label }).first().click(SOON),
+    /** Takes back what was typed, and waits until a text of it is gone. */
+    async revert(text) {
+      await choose("F1", ">File: Revert File", "File: Revert File");
+      await page.locator(".view-line", { hasText: text }).first().waitFor({ state: "detached", ...SOON });
+    },
+    /** A message that was shown; the centre keeps it when its toast has gone. */
+    async notified(text) {
+      await choose("F1", ">Notifications: Show Notifications", "Notifications: Show Notifications");
+      await page.locator(notifications, { hasText: text }).first().waitFor(SOON);
+    },
+    press: (label) => page.locator(`${notifications} .monaco-button`, { hasText: label }).first().click(SOON),
   };
 }

@@ -63,7 +63,7 @@ async function inWindow(folder, { trusted = true }, tests) {
 }
 
 async function workspace(screen) {
-  const { page, command, goTo, openFile, ready, rows, status } = screen;
+  const { page, command, goTo, openFile, ready, revert, rows, status } = screen;
   await openFile("retry.ex");
   await test("the status bar says that all is ready", ready, screen);
 
@@ -94,33 +94,32 @@ async function workspace(screen) {
 
   await test("Search by Meaning answers as words are typed, and opens what was chosen", async () => {
     await command("Codekin: Search by Meaning");
-    await screen.input.pressSequentially("keep the latest values in a ring", { delay: 20 });
+    await page.locator("input[placeholder^='What does the code do']").pressSequentially("keep the latest values in a ring", { delay: 20 });
     await rows(/ring/i).first().waitFor(SOON);
     await picture(screen, "search");
     await page.keyboard.press("Enter");
     await page.locator(".tab.active", { hasText: /ring/i }).waitFor(SOON);
   }, screen);
 
-  await test("a suggestion that is typed over counts as rejected", async () => {
+  await test("ghost text appears as one types, Tab inserts it, and it counts as accepted", async () => {
     await openFile("lru_cache.ex");
+    await page.keyboard.press("Control+End");
+    await page.keyboard.type("\ndefmodule Storehouse.Session do\n  use Gen", { delay: 50 });
+    await page.locator(GHOST, { hasText: "Server" }).first().waitFor(SOON);
+    await picture(screen, "ghost");
+    await page.keyboard.press("Tab");
+    await page.locator(".view-line", { hasText: /use\sGenServer/ }).last().waitFor(SOON);
+    await until("one is accepted", () => (codekin("status", place.workspace).completion.accepted ?? 0) > 0);
+    await revert("Storehouse.Session");
+  }, screen);
+
+  await test("a suggestion that is typed over counts as rejected", async () => {
     await page.keyboard.press("Control+End");
     await page.keyboard.type("\ndefmodule Storehouse.Other do\n  use Gen", { delay: 50 });
     await page.locator(GHOST).first().waitFor(SOON);
     await page.keyboard.type("zz", { delay: 50 });
     await until("one is rejected", () => (codekin("status", place.workspace).completion.rejected ?? 0) > 0);
-    await command("File: Revert File");
-  }, screen);
-
-  await test("ghost text appears as one types, Tab inserts it, and it counts as accepted", async () => {
-    await page.keyboard.press("Control+End");
-    await page.keyboard.type("\ndefmodule Storehouse.Session do\n  use Gen", { delay: 50 });
-    await page.locator(GHOST).first().waitFor(SOON);
-    await picture(screen, "ghost");
-    await page.keyboard.press("Tab");
-    await page.locator(".view-line", { hasText: /use\sGenServer/ }).last().waitFor(SOON);
-    await page.locator(GHOST).first().waitFor({ state: "detached", ...SOON }).catch(() => undefined);
-    await until("one is accepted", () => (codekin("status", place.workspace).completion.accepted ?? 0) > 0);
-    await command("File: Revert File");
+    await revert("Storehouse.Other");
   }, screen);
 
   await test("the status bar tells of a killed daemon and of its return", async () => {
@@ -134,8 +133,8 @@ async function workspace(screen) {
   await test("a server that is missing is told in a sentence, and a button looks for it again", async () => {
     rmSync(place.server);
     await command("Codekin: Restart the Server");
-    await screen.toast("which is no program that can be started").waitFor(SOON);
     await status("error").waitFor(SOON);
+    await screen.notified("which is no program that can be started");
     await picture(screen, "missing");
     symlinkSync(process.env.CODEKIN, place.server);
     await screen.press("Try Again");
@@ -145,7 +144,8 @@ async function workspace(screen) {
 
 async function nothingToIndex(screen) {
   await test("an empty index is told with its cause, and a button shows what is left out", async () => {
-    await screen.toast("No file here is in a known language").waitFor(LONG);
+    await screen.status("warning").waitFor(LONG);
+    await screen.notified("No file here is in a known language");
     await screen.press("Show What Is Left Out");
     await screen.page.locator(".tab.active", { hasText: "Codekin" }).waitFor(SOON);
   }, screen);
