@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 const EXTENSION = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const REPOSITORY = resolve(EXTENSION, "../..");
 const MAIN = join(REPOSITORY, ".editors/vscode/node_modules/code-server/lib/vscode/out/server-main.js");
-const CODEKIN = process.env.CODEKIN ?? join(REPOSITORY, ".venv/bin/codekin");
+export const CODEKIN = process.env.CODEKIN ?? join(REPOSITORY, ".venv/bin/codekin");
 const NODE = join(REPOSITORY, ".editors/bin/node");
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
@@ -41,7 +41,7 @@ export async function startEditor(place, { trusted = true } = {}) {
     MAIN, "--host", "127.0.0.1", "--port", String(port), "--without-connection-token", "--accept-server-license-terms",
     "--server-data-dir", join(place.base, `server-${port}`), "--user-data-dir", join(place.base, "user"), "--extensions-dir", join(place.base, "extensions"),
     "--enable-smoke-test-driver", "--telemetry-level", "off", "--reconnection-grace-time", "2", ...(trusted ? ["--disable-workspace-trust"] : []),
-  ], { env: { ...process.env, CODEKIN_DATA_DIR: place.data, CODEKIN_TEST_RESULT: place.result }, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  ], { env: { ...process.env, CODEKIN_DATA_DIR: place.data, CODEKIN_CONFIG_DIR: join(place.base, "config"), CODEKIN_TEST_RESULT: place.result }, detached: true, stdio: ["ignore", "pipe", "pipe"] });
   await new Promise((ready, failed) => {
     let text = "";
     const read = (part) => { text += part; if (text.includes("Extension host agent listening")) ready(); };

@@ -3,7 +3,7 @@ import { strict as assert } from "node:assert";
 import { execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { address, makePlace, openBrowser, startEditor } from "./editor.mjs";
+import { CODEKIN, address, makePlace, openBrowser, startEditor } from "./editor.mjs";
 import { LONG, SOON, screenOf } from "./screen.mjs";
 
 const GHOST = ".ghost-text, .ghost-text-decoration, .suggest-preview-text";
@@ -36,7 +36,7 @@ async function picture({ page }, name) {
 
 /** What `codekin` prints as JSON. */
 function codekin(...words) {
-  return JSON.parse(execFileSync(process.env.CODEKIN, [...words, "--json", "--data-dir", place.data]).toString());
+  return JSON.parse(execFileSync(CODEKIN, [...words, "--json", "--data-dir", place.data]).toString());
 }
 
 async function until(what, holds) {
@@ -136,7 +136,7 @@ async function workspace(screen) {
     await status("error").waitFor(SOON);
     await screen.notified("which is no program that can be started");
     await picture(screen, "missing");
-    symlinkSync(process.env.CODEKIN, place.server);
+    symlinkSync(CODEKIN, place.server);
     await screen.press("Try Again");
     await ready();
   }, screen);

@@ -1,7 +1,8 @@
-"""The extension's settings against the server's: package.json may promise nothing that the server does not keep."""
+"""The extension's package.json: it may promise nothing that the server or the package does not keep."""
 
 import dataclasses
 import json
+import re
 import typing
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pytest
 
 from codekin.settings.schema import Settings, Trust
 
-PACKAGE = json.loads((Path(__file__).parents[3] / "editors/vscode/package.json").read_text())
+EXTENSION = Path(__file__).parents[3] / "editors/vscode"
+PACKAGE = json.loads((EXTENSION / "package.json").read_text())
 PROPERTIES = PACKAGE["contributes"]["configuration"]["properties"]
 OWN = {"codekin.server.path", "codekin.interpreter", "codekin.server.arguments", "codekin.trace.server"}
 """What concerns the extension alone."""
@@ -61,3 +63,21 @@ def test_what_starts_a_program_is_restricted():
 def test_every_setting_is_described():
     """A setting would stand in the settings page without a word."""
     assert all(shown.get("description") or shown.get("markdownDescription") for shown in PROPERTIES.values())
+
+
+def test_every_command_that_is_offered_exists():
+    """A button of the walkthrough, a menu or a key would do nothing."""
+    contributed = PACKAGE["contributes"]
+    known = {command["command"] for command in contributed["commands"]}
+    offered = set(re.findall(r"[(:](codekin\.[A-Za-z.]+)\)", json.dumps(contributed)))
+    offered |= {item["command"] for menu in contributed["menus"].values() for item in menu}
+    offered |= {key["command"] for key in contributed["keybindings"]}
+    assert len(offered) > 5
+    assert offered <= known
+
+
+def test_every_page_and_picture_is_there():
+    """A step of the walkthrough or an icon would be blank."""
+    named = set(re.findall(r"(?:media|walkthrough)/[a-z.-]+", json.dumps(PACKAGE)))
+    assert len(named) > 4
+    assert all((EXTENSION / path).is_file() for path in named)
