@@ -9,7 +9,7 @@ from index_samples import EMBEDDER, answers, fill, fragment, fragments, path_of,
 from codekin.index import FileState, Index, Query, mask, rank
 from codekin.index import search as searching
 from codekin.index.dense import cosines
-from codekin.records import Filters
+from codekin.records import Filters, Fragment
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +98,20 @@ def test_a_fragment_without_a_vector_is_found_by_its_words(tmp_path: Path) -> No
         view = index.view()
         blind = rank(view, Query(one.text, None, "elixir"), mask(view.snapshot, Filters()), limit=1)
         assert view.snapshot.columns.slot[blind.rows[0]] == -1
+
+
+def test_a_text_of_another_language_is_compared_across(tmp_path: Path) -> None:
+    """Keywords of the query's language would decide what is like it in another."""
+    texts = {"elixir": ["end one", "end two", "end fold"], "cpp": ["int end", "int fold", "int a", "int b"]}
+    with Index.open(tmp_path, write=True) as index:
+        for name, some in texts.items():
+            parts = [Fragment(name, name, "file", "", at, at, text) for at, text in enumerate(some, 1)]
+            index.replace_file(name, FileState(0, 0, 0, ""), parts, None)
+        index.flush(force=True)
+        view = index.view()
+        found = rank(view, Query("end fold", None, "elixir"), mask(view.snapshot, Filters(languages=("cpp",))), limit=4)
+    by_line = dict(zip(view.snapshot.columns.start[found.rows].tolist(), found.likeness.tolist(), strict=True))
+    assert by_line[3] == by_line[4] == 0 < by_line[1] < by_line[2]
 
 
 def test_an_empty_index_answers_nothing(tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """How alike two texts are by their words: the cosine of TF-IDF weights, fitted to each language.
 
+Texts of two languages share few words, and much of a text can have no answer in the other:
+there BM25 counts the words that both have, and one that is common in either language tells little.
+
 A reader keeps the terms of the texts it compares in memory, and the number of fragments of
 each language that contain a term. In a very large index the frequencies come from a sample
 and terms are read when they are needed. Which fragments are worth comparing, others say.
@@ -21,6 +24,9 @@ _COUNTED = 200_000
 _KEPT = 400_000
 _ASKED_AT_ONCE = 500
 _SLOPE = 0.3
+_SATURATION = 1.2
+_LENGTH = 0.75
+"""The usual constants of BM25 (Robertson and Zaragoza 2009)."""
 
 TYPICAL_NORM = 70.0
 """The length of the TF-IDF vector of a function of ten lines."""
@@ -30,23 +36,35 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Frequencies:
-    """For one language: in how many fragments each term occurs, and how many there are."""
+    """For one language: in how many fragments each term occurs, how many there are, and their terms with repeats."""
 
     having: NDArray[np.int32]
     fragments: int
+    counted: int
 
     def rarity(self, numbers: Terms) -> Scores:
         """Smoothed inverse document frequency of some terms."""
         table = np.log((1 + self.fragments) / (1 + np.arange(self.fragments + 1))) + 1
         return np.asarray(table.astype(np.float32)[np.clip(self.having[numbers], 0, self.fragments)])
 
+    def share(self, numbers: Terms) -> Scores:
+        """Of all fragments, the share that has each term."""
+        return (self.having[numbers] / max(1, self.fragments)).astype(np.float32)
+
+    def saturated(self, counts: Scores, lengths: Scores | float) -> Scores:
+        """How much terms count that occur so often in texts of so many terms."""
+        typical = max(1, self.counted) / max(1, self.fragments)
+        held = _SATURATION * (1 - _LENGTH + _LENGTH * lengths / typical)
+        return np.asarray(counts * (_SATURATION + 1) / (counts + held), np.float32)
+
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """Texts of one language made ready: for each term its share of the text, and where each text begins."""
+    """Texts of one language made ready: for each term its weight in TF-IDF and BM25, and where each text begins."""
 
     numbers: Terms
     weights: Scores
+    saturated: Scores
     norms: Scores
     begins: NDArray[np.int64]
 
@@ -86,9 +104,11 @@ def _shifted(database: sqlite3.Connection, lexis: Lexis, snapshot: Snapshot, row
     for number in np.flatnonzero(np.bincount(snapshot.columns.language[rows])).tolist():
         some = rows[snapshot.columns.language[rows] == number]
         terms, _ = _joined(lexis, snapshot.columns.content[some])
-        having = np.bincount(terms >> 8, minlength=NUMBERS).astype(np.int32)
-        known = languages.get(number, Frequencies(np.zeros(NUMBERS, np.int32), 0))
-        languages[number] = Frequencies(known.having + sign * having, known.fragments + sign * len(some))
+        numbers, counts = _unpacked(terms)
+        having = np.bincount(numbers, minlength=NUMBERS).astype(np.int32)
+        known = languages.get(number, Frequencies(np.zeros(NUMBERS, np.int32), 0, 0))
+        counted = known.counted + sign * int(counts.sum(dtype=np.float64))
+        languages[number] = Frequencies(known.having + sign * having, known.fragments + sign * len(some), counted)
     return Lexis(lexis.texts, languages, lexis.level)
 
 
@@ -119,9 +139,11 @@ def weigh(lexis: Lexis, language: int, contents: Rows) -> Weighed:
     """The texts of some contents with the weights of their terms in a language."""
     terms, begins = _joined(lexis, contents)
     numbers, counts = _unpacked(terms)
-    weights = (1 + np.log(counts)) * lexis.languages[language].rarity(numbers)
+    known, sizes = lexis.languages[language], np.diff(begins)
+    weights = (1 + np.log(counts)) * known.rarity(numbers)
     norms = np.maximum(np.sqrt(_sums(weights * weights, begins)), np.float32(1e-9))
-    return Weighed(numbers, weights / np.repeat(norms, np.diff(begins)), norms, begins)
+    saturated = known.saturated(counts, np.repeat(_sums(counts, begins), sizes))
+    return Weighed(numbers, weights / np.repeat(norms, sizes), saturated, norms, begins)
 
 
 def alike(lexis: Lexis, query: Terms, language: int, weighed: Weighed) -> Scores:
@@ -130,6 +152,23 @@ def alike(lexis: Lexis, query: Terms, language: int, weighed: Weighed) -> Scores
     asked = np.zeros(NUMBERS, np.float32)
     asked[numbers] = weights
     return _sums(asked[weighed.numbers] * weighed.weights, weighed.begins)
+
+
+def alike_across(lexis: Lexis, query: Terms, home: int | None, language: int, weighed: Weighed) -> Scores:
+    """BM25 of the query with each text of another language, as a share of what a copy would reach.
+
+    `home` is the query's own language, None where no fragment is in it. Both languages say
+    alike how common a term is, however many fragments they have.
+    """
+    numbers, counts = _unpacked(query)
+    known = [one for number, one in lexis.languages.items() if number in {home, language}]
+    total = sum(one.fragments for one in known)
+    common = total * np.mean([one.share(numbers) for one in known], axis=0)
+    rarity = np.log((total + 1) / (common + 0.5)).astype(np.float32)
+    asked = np.zeros(NUMBERS, np.float32)
+    asked[numbers] = rarity
+    best = float((rarity * lexis.languages[language].saturated(counts, float(counts.sum()))).sum())
+    return _sums(asked[weighed.numbers] * weighed.saturated, weighed.begins) / np.float32(max(best, 1e-9))
 
 
 def answering(lexis: Lexis, query: Terms, language: int, weighed: Weighed) -> Scores:

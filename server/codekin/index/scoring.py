@@ -1,7 +1,8 @@
 """The two signals of one query for rows of a snapshot: words and meaning.
 
-Words are compared by TF-IDF over the texts' terms; BM25 finds which rows of a large index
-are worth it. Meaning is the cosine of centred vectors. Missing values are NaN.
+Words are compared by TF-IDF over the texts' terms, across languages by BM25 over the same;
+the text index finds which rows of a large index are worth it. Meaning is the cosine of
+centred vectors. Missing values are NaN.
 """
 
 from collections import Counter
@@ -15,7 +16,7 @@ from codekin.errors import StoreError
 from codekin.index.dense import Dense, cosines, hamming
 from codekin.index.fusion import Scores
 from codekin.index.lexical import LexicalReader
-from codekin.index.lexis import Lexis, Weighed, alike, answering, weigh
+from codekin.index.lexis import Lexis, Weighed, alike, alike_across, answering, weigh
 from codekin.index.snapshot import Snapshot
 from codekin.index.terms import Terms
 from codekin.index.tokens import tokens
@@ -35,6 +36,7 @@ class Words:
     fetch: Callable[[Lexis, Rows], None]
     text: str
     name: str
+    language: str | None
     terms: Terms
     is_question: bool
 
@@ -63,7 +65,7 @@ class Words:
         return np.asarray(place[known[place] == ids] if len(known) else place[:0], np.int64)
 
     def of(self, language: int, rows: Rows) -> Scores:
-        """TF-IDF cosine of each row of a language."""
+        """How alike the words of each row of a language are; 1 for a copy."""
         contents = self.snapshot.columns.content[rows]
         self.fetch(self.lexis, contents)
         return self._compare(language, weigh(self.lexis, language, contents))
@@ -77,8 +79,12 @@ class Words:
         return self._compare(language, self.lexis.samples[language])
 
     def _compare(self, language: int, weighed: Weighed) -> Scores:
-        compare = answering if self.is_question else alike
-        return compare(self.lexis, self.terms, language, weighed)
+        if self.is_question:
+            return answering(self.lexis, self.terms, language, weighed)
+        home = self.snapshot.languages.numbers.get(self.language) if self.language else language
+        if home != language:
+            return alike_across(self.lexis, self.terms, home, language, weighed)
+        return alike(self.lexis, self.terms, language, weighed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Rows of a snapshot, best first, with their shown scores, cosines and TF-IDF likeness (or NaN)."""
+    """Rows of a snapshot, best first, with their shown scores, cosines and likeness of words (or NaN)."""
 
     rows: Rows
     scores: Scores
@@ -89,10 +89,9 @@ def rank(view: View, query: Query, mask: Mask, *, limit: int, exact: bool = Fals
     """The best rows under `mask`; `exact` compares every one of them."""
     words = None
     if view.lexis is not None and query.text.strip():
+        reading = view.snapshot, view.lexis, view.lexical, view.fetch
         terms = count_terms(query.text)
-        words = Words(
-            view.snapshot, view.lexis, view.lexical, view.fetch, query.text, query.name, terms, query.is_question
-        )
+        words = Words(*reading, query.text, query.name, query.language, terms, query.is_question)
     known = meaning(view.dense, view.snapshot, query.vector, query.language)
     asked = _Asked(view.snapshot, known, words, _CLOSEST_TO_WORDS if query.is_question else 1.0)
     groups = _candidates(asked, mask, exact=exact)
