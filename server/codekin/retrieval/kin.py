@@ -59,7 +59,7 @@ def search(
 
 
 def lens(
-    index: Index, embedder: Embedder | None, fragments: Sequence[Fragment], min_score: float = 0.5, limit: int = 50
+    index: Index, embedder: Embedder | None, fragments: Sequence[Fragment], min_score: float = 0.35, limit: int = 50
 ) -> list[int]:
     """For each fragment how many places `similar` would show above `min_score`, `limit` at most."""
     filters = Filters(min_score=min_score)

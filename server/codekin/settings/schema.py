@@ -54,7 +54,7 @@ class SimilarSettings:
     limit: int = harmless(10, 1, 200)
     min_score: float = harmless(0.0, 0, 1)
     lens: bool = harmless(True)
-    lens_min_score: float = harmless(0.5, 0, 1)
+    lens_min_score: float = harmless(0.35, 0, 1)
     duplicate_hints: bool = harmless(False)
     duplicate_min_score: float = harmless(0.9, 0, 1)
 
