@@ -21,7 +21,7 @@ _SHRINKAGE = 5.0
 _FORETOLD = 0.5
 _COPY = 0.98
 _EXPECTED_DEVIATION = 0.15
-_EXPECTATION_COUNTS = 8
+_EXPECTATION_COUNTS = 2
 """In a small sample the spread is drawn to what is usual, 0.15 around 0, as if so many values had been seen before:
 the only other function of a workspace would else be its own average."""
 
