@@ -77,7 +77,7 @@ def fill(data: Path, root: Path) -> dict[str, Any]:
         vectors = VectorWork(Backlog(index), thread, reports)
         indexer = Indexer(Workspace(Root(root), scope, index), reports, vectors, Schedule(every=3600.0))
         wait = 0.0
-        while not any(event["event"] == "ready" for event in events):
+        while not (vectors.settled and any(event["event"] == "ready" for event in events)):
             _take(outcomes, indexer, wait)
             wait = indexer.step(time.monotonic())
         indexer.close()

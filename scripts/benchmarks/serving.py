@@ -171,7 +171,8 @@ def saving(place: Place, quick: bool) -> list[Figure]:
 
 
 def _save_once(window: Window, path: Path, before: str, name: str) -> float:
-    added = f"\n  def {name}(herd, speed), do: Enum.map(herd, &(&1.{name} * speed))\n"
+    body = "herd\n    |> Enum.filter(&(&1.speed > speed))\n    |> Enum.map(fn one -> %{one | speed: one.speed * 2} end)"
+    added = f"\n  def {name}(herd, speed) do\n    {body}\n    |> Enum.sort_by(& &1.{name}, :desc)\n  end\n"
     path.write_text(before.removesuffix("end\n") + added + "end\n", encoding="utf-8")
     start = time.perf_counter()
     while not any(name in hit["name"] for hit in _search(window, name)["hits"]):
