@@ -1,5 +1,6 @@
 """Token ids with the real vocabularies of Llama and Qwen2, to the id."""
 
+import itertools
 import json
 import random
 import re
@@ -11,7 +12,7 @@ import pytest
 
 from codekin.errors import ModelError
 from codekin.models.catalogue import catalogue
-from codekin.models.infill import infill_ids, prompt_ids
+from codekin.models.infill import Origin, infill_ids, prompt_ids
 from codekin.models.pretrained import tokenizer_of
 from codekin.models.vocabulary import Vocabulary
 
@@ -65,10 +66,44 @@ def test_codellamas_chat(llama: Vocabulary) -> None:
 def test_an_infill_is_cut_on_its_outer_sides(llama: Vocabulary) -> None:
     """A long file would lose the text beside the cursor, or not fit the context."""
     prefix, suffix = "a b c " * 200 + "NEAR", "CLOSE" + " d e f" * 200
-    ids = infill_ids(llama, catalogue()["codellama_7b"], prefix, suffix, room=64)
-    assert len(ids) == 64
-    text = llama.decode(ids)
-    assert "NEARCLOSE" in text
+    for room in (20, 64, 65, 400):
+        ids = infill_ids(llama, catalogue()["codellama_7b"], prefix, suffix, room)
+        assert room * 7 // 8 - 4 <= len(ids) <= room
+        assert "NEARCLOSE" in llama.decode(ids)
+
+
+def test_an_infill_can_end_with_its_prefix(llama: Vocabulary) -> None:
+    """Suffix-first order that is not the one of CodeLlama's own program, or asked of a model that never saw it."""
+    plain, turned = (
+        infill_ids(llama, catalogue()["codellama_7b"], PREFIX, SUFFIX, suffix_first=first) for first in (False, True)
+    )
+    after, middle = plain.index(32008), plain.index(32009)
+    assert turned == [1, 32007, 32008, *plain[after + 1 : middle], 32009, *plain[2:after]]
+    qwen2 = replace(catalogue()["codellama_7b"], infill="qwen2")
+    ids = {"<|fim_prefix|>": 32007, "<|fim_suffix|>": 32008, "<|fim_middle|>": 32009}
+    llama.special.update(ids)
+    try:
+        assert infill_ids(llama, qwen2, PREFIX, SUFFIX, suffix_first=True) == plain
+    finally:
+        for name in ids:
+            del llama.special[name]
+
+
+def test_typing_adds_to_the_end_of_a_suffix_first_prompt(llama: Vocabulary) -> None:
+    """A cut that moves with every key would make the model read the whole prompt again."""
+    before, behind = "value = other_value + 1\n" * 300, "\nprint(value)" * 300
+    typed = "result = compute(first, second)"
+    prompts = [
+        infill_ids(llama, catalogue()["codellama_7b"], before + typed[:length], behind, 512, suffix_first=True)
+        for length in range(len(typed))
+    ]
+    shared = [common(first, second) >= len(first) - 4 for first, second in itertools.pairwise(prompts)]
+    assert shared.count(False) <= 1
+    assert all(len(ids) <= 512 for ids in prompts)
+
+
+def common(first: list[int], second: list[int]) -> int:
+    return next((at for at, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), len(first))
 
 
 @pytest.mark.parametrize("text", HARD, ids=lambda text: repr(text[:20]))
@@ -117,6 +152,25 @@ def test_starcoders_infill_by_name(tmp_path: Path) -> None:
         assert (found[0], found[-1]) == (1, 2)
     with pytest.raises(ModelError, match="cannot infill"):
         infill_ids(vocabulary, replace(model, infill=""), "a", "b")
+
+
+def test_starcoders_files_have_a_heading(tmp_path: Path) -> None:
+    """Repository and path in a format that the model was not trained on, or forged by a path."""
+    import tiny_checkpoints
+
+    names = {"1": ("<reponame>", "<filename>"), "2": ("<repo_name>", "<file_sep>"), "none": ()}
+    origin = Origin("elixir-lang/elixir", "lib/<file_sep><fim_middle>.ex")
+    for number, marks in names.items():
+        tiny_checkpoints.byte_tokenizer(tmp_path / number, (*tiny_checkpoints.SPECIAL, *marks))
+        vocabulary = Vocabulary(tmp_path / number / "tokenizer.json")
+        found = infill_ids(vocabulary, catalogue()["starcoder_1b"], "a", "b", origin=origin)
+        plain = infill_ids(vocabulary, catalogue()["starcoder_1b"], "a", "b")
+        repository, path = (vocabulary.special[mark] for mark in marks) if marks else (0, 0)
+        heading = [repository, *vocabulary.encode(origin.repository), path, *vocabulary.encode(f"{origin.path}\n")]
+        assert found == [plain[0], *(heading if marks else []), *plain[1:]]
+        room = infill_ids(vocabulary, catalogue()["starcoder_1b"], "a" * 500, "b", 100, origin=origin)
+        assert len(room) <= 100
+        assert room[1 : 1 + len(heading)] == heading or not marks
 
 
 def hyphened(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from codekin.models.catalogue import Model
 from codekin.models.constrained import Constraint, Grammars
 from codekin.models.decoder import Cache, Decoder
 from codekin.models.drafting import Draft, Drafting
-from codekin.models.infill import infill_ids, prompt_ids
+from codekin.models.infill import Origin, infill_ids, prompt_ids
 from codekin.models.sampling import Sampling, choose, random_source
 from codekin.models.streaming import TextStream
 from codekin.models.vocabulary import Vocabulary
@@ -92,9 +92,17 @@ class Generator:
         """Ids of a text to continue."""
         return prompt_ids(self.vocabulary, self.model, text, chat)
 
-    def infill(self, prefix: str, suffix: str, room: int | None = None) -> list[int]:
-        """Ids of a gap to fill, cut to `room` tokens."""
-        return infill_ids(self.vocabulary, self.model, prefix, suffix, room)
+    def infill(
+        self,
+        prefix: str,
+        suffix: str,
+        room: int | None = None,
+        *,
+        suffix_first: bool = False,
+        origin: Origin | None = None,
+    ) -> list[int]:
+        """Ids of a gap to fill, as `infill_ids` puts it."""
+        return infill_ids(self.vocabulary, self.model, prefix, suffix, room, suffix_first=suffix_first, origin=origin)
 
     def steps(self, ids: Sequence[int], sampling: Sampling, draft: Draft | None = None) -> Iterator[Step | Generated]:
         """Steps with new text, many of them empty during the prefill; the last value is the Generated."""

@@ -22,6 +22,7 @@ ANCHOR = "☺"
 MARKS = (
     *("▁<PRE>", "▁<SUF>", "▁<MID>", "▁<EOT>", "<s>", "</s>", "<unk>", "<|endoftext|>"),
     *("<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<fim-prefix>", "<fim-suffix>", "<fim-middle>"),
+    *("<reponame>", "<filename>", "<gh_stars>", "<repo_name>", "<file_sep>"),
 )
 """Tokens that are never made from a user's text, whatever a tokenizer.json says of them."""
 
