@@ -17,6 +17,9 @@ from codekin.models.linears import Linear
 
 FIRST_CAPACITY = 512
 
+Places = slice | Tensor
+"""Positions of tokens: a run of them, or one for each, shape (n,)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -111,21 +114,51 @@ class Decoder:
         The tokens go behind those in the cache, which then holds them too.
         """
         past, count = len(cache.ids), len(ids)
+        rows = self._rows(ids, cache, slice(past, past + count), self._mask(past, count))
+        cache.ids.extend(ids)
+        return self._logits(rows if every else rows[-1:])
+
+    @torch.inference_mode()
+    def branches(self, ids: Sequence[int], parents: Sequence[int], cache: Cache) -> Tensor:
+        """Logits (n, vocabulary) in float32 after each token of a tree of continuations, read in one pass.
+
+        `parents` are the places in `ids` of the tokens before, -1 for those behind the cache, which stays as it is.
+        """
+        past, count = len(cache.ids), len(ids)
+        seen = torch.eye(count, dtype=torch.bool)
+        depths = [0] * count
+        for number, parent in enumerate(parents):
+            if parent >= 0:
+                seen[number] |= seen[parent]
+                depths[number] = depths[parent] + 1
+        bias = torch.zeros(count, past + count, dtype=self.words.dtype)
+        bias[:, past:].masked_fill_(~seen, float("-inf"))
+        device = self.words.device
+        places = torch.tensor(depths, device=device) + past
+        return self._logits(self._rows(ids, cache, places, bias.to(device)))
+
+    def _rows(self, ids: Sequence[int], cache: Cache, places: Places, mask: Tensor | None) -> Tensor:
+        past, count = len(cache.ids), len(ids)
         _reserve(cache, past + count)
         rows = functional.embedding(torch.tensor(ids, device=self.words.device), self.words)
         if self.places is not None:
-            rows = rows + self.places[past : past + count]
-        mask = self._mask(past, count)
+            rows = rows + self.places[places]
         for number, block in enumerate(self.blocks):
-            rows = self._block(block, rows, (cache.keys[number], cache.values[number]), past, mask)
-        cache.ids.extend(ids)
-        last = rows if every else rows[-1:]
-        return self.head(self._normed(last, self.norm)).float()
+            rows = self._block(block, rows, (cache.keys[number], cache.values[number]), (past, places), mask)
+        return rows
+
+    def _logits(self, rows: Tensor) -> Tensor:
+        return self.head(self._normed(rows, self.norm)).float()
 
     def _block(
-        self, block: Block, rows: Tensor, buffers: tuple[Tensor, Tensor], past: int, mask: Tensor | None
+        self,
+        block: Block,
+        rows: Tensor,
+        buffers: tuple[Tensor, Tensor],
+        where: tuple[int, Places],
+        mask: Tensor | None,
     ) -> Tensor:
-        mixed = self._attend(block.attention_in(self._normed(rows, block.attention_norm)), buffers, past, mask)
+        mixed = self._attend(block.attention_in(self._normed(rows, block.attention_norm)), buffers, where, mask)
         rows = rows + block.attention_out(mixed)
         wide = block.feed_in(self._normed(rows, block.feed_norm))
         if self.shape.gated:
@@ -135,15 +168,18 @@ class Decoder:
             wide = functional.gelu(wide, approximate="tanh")
         return rows + block.feed_out(wide)
 
-    def _attend(self, packed: Tensor, buffers: tuple[Tensor, Tensor], past: int, mask: Tensor | None) -> Tensor:
+    def _attend(
+        self, packed: Tensor, buffers: tuple[Tensor, Tensor], where: tuple[int, Places], mask: Tensor | None
+    ) -> Tensor:
         """Attention of packed rows (n, (heads + 2 groups) * width) over the cache and themselves.
 
-        The heads that share a key count as further rows of it, so that no key is repeated.
+        `where` is how many tokens the cache holds, and the new ones' positions. The heads that share a key
+        count as further rows of it, so that no key is repeated.
         """
-        shape, count = self.shape, packed.shape[0]
+        (past, places), shape, count = where, self.shape, packed.shape[0]
         heads, groups, width = shape.heads, shape.groups, shape.head_width
         packed = packed.view(count, heads + 2 * groups, width)
-        turned = self._turned(packed[:, : heads + groups], past)
+        turned = self._turned(packed[:, : heads + groups], places)
         keys, values = buffers
         keys[:, past : past + count] = turned[:, heads:].transpose(0, 1)
         values[:, past : past + count] = packed[:, heads + groups :].transpose(0, 1)
@@ -157,11 +193,11 @@ class Decoder:
             mixed = functional.scaled_dot_product_attention(query[None], keys[None], values[None], attn_mask=bias)[0]
         return mixed.view(groups, count, -1, width).transpose(0, 1).reshape(count, heads * width)
 
-    def _turned(self, rows: Tensor, past: int) -> Tensor:
+    def _turned(self, rows: Tensor, places: Places) -> Tensor:
         """Rotary positions: the halves of each head turned by its place."""
         if self.rotation is None:
             return rows
-        cosine, sine = (table[past : past + rows.shape[0], None] for table in self.rotation)
+        cosine, sine = (table[places].unsqueeze(1) for table in self.rotation)
         return torch.addcmul(rows * cosine, rows.roll(self.shape.head_width // 2, -1), sine)
 
     def _mask(self, past: int, count: int) -> Tensor | None:
