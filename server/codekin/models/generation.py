@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from codekin.errors import UsageError
+from codekin.models.beginning import Beginning, Openings
 from codekin.models.catalogue import Model
 from codekin.models.constrained import Constraint, Grammars
 from codekin.models.decoder import Cache, Decoder
@@ -71,10 +72,12 @@ class Generator:
     vocabulary: Vocabulary
     device_bytes: int = 0
     grammars: Grammars = field(init=False)
+    openings: Openings = field(init=False)
     _caches: list[Cache] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        """The grammar tables are built when first needed."""
+        """The tables of grammars and beginnings are built when first needed."""
+        self.openings = Openings(self.vocabulary)
         self.grammars = Grammars(self.vocabulary, self.decoder.shape.vocabulary, self.stop_ids)
 
     @property
@@ -107,7 +110,7 @@ class Generator:
     def steps(self, ids: Sequence[int], sampling: Sampling, draft: Draft | None = None) -> Iterator[Step | Generated]:
         """Steps with new text, many of them empty during the prefill; the last value is the Generated."""
         self._require_room(ids, sampling)
-        constraint = self.grammars.start(sampling)
+        constraint = Beginning(self.openings, sampling.begins) if sampling.begins else self.grammars.start(sampling)
         cache, reused = self.cache_for(ids)
         run = _Run(self, list(ids), sampling, constraint, Drafting(draft), cache)
         for start in range(reused, len(ids) - 1, PREFILL_SLICE):
@@ -159,7 +162,7 @@ class _Run:
     generator: Generator
     ids: list[int]
     sampling: Sampling
-    constraint: Constraint | None
+    constraint: Constraint | Beginning | None
     drafting: Drafting
     cache: Cache
     finish: str = ""

@@ -18,7 +18,8 @@ LARGEST_SEED = 2**63 - 1
 class Sampling:
     """How tokens are chosen and when to stop; temperature 0 is greedy.
 
-    `top_k` 0 and `top_p` 1 keep all tokens. `regex` or `grammar` (Lark) constrains the text.
+    `top_k` 0 and `top_p` 1 keep all tokens. `regex` or `grammar` (Lark) constrains the text; `begins` is what it
+    begins with.
     `logprobs` asks for so many alternatives of each token.
     """
 
@@ -31,6 +32,7 @@ class Sampling:
     stop: tuple[str, ...] = ()
     regex: str | None = None
     grammar: str | None = None
+    begins: str = ""
     logprobs: int | None = None
 
     def __post_init__(self) -> None:
@@ -44,6 +46,7 @@ class Sampling:
         _require(all(self.stop), "a stop string must not be empty")
         _require(len(self.stop) <= 64, "there may be at most 64 stop strings")
         _require(not (self.regex and self.grammar), "give a regular expression or a grammar, not both")
+        _require(not (self.begins and (self.regex or self.grammar)), "give a beginning or a grammar, not both")
         _require(self.logprobs is None or 0 <= self.logprobs <= 20, "logprobs must lie between 0 and 20")
 
 

@@ -40,7 +40,7 @@ class _Tree:
         self._numbers: dict[tuple[int, int], int] = {}
 
     def add(self, continuation: Sequence[int]) -> list[tuple[int, int]]:
-        """For each token the place in the tree of the one before it, and the token; the last is left out of the tree."""
+        """For each token the place in the tree of the one before it, and the token; the last is not put into it."""
         steps, at = [], 0
         for number, token in enumerate(continuation):
             steps.append((at, token))
