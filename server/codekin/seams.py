@@ -1,7 +1,7 @@
 """The protocols at the seams: what a real part and its fake in the tests both offer."""
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,18 @@ Vectors = NDArray[np.float32]
 """Shape (n, dimensions), rows of unit length."""
 
 TextKind = Literal["query", "passage"]
+
+
+class Step(NamedTuple):
+    """A batch of vectors: positions in the input, their vectors in the same order, and the tokens read.
+
+    `cut` holds the positions of texts that were longer than the model reads, and were read in part.
+    """
+
+    positions: list[int]
+    vectors: Vectors
+    tokens: int = 0
+    cut: tuple[int, ...] = ()
 
 
 class Embedder(Protocol):

@@ -22,7 +22,7 @@ from codekin.models.remote_generation import RemoteGenerator
 from codekin.models.residency import Residency
 from codekin.models.sampling import Sampling
 from codekin.models.service import EmbeddingService
-from codekin.seams import TextKind
+from codekin.seams import Step, TextKind
 from fakes import FakeEmbedder
 
 
@@ -35,12 +35,12 @@ class GatedEmbedder:
         self.gate = threading.Semaphore(0)
         self.done: list[str] = []
 
-    def steps(self, texts: Sequence[str], kind: TextKind = "passage") -> Iterator[tuple[list[int], Any, int]]:
+    def steps(self, texts: Sequence[str], kind: TextKind = "passage") -> Iterator[Step]:
         for at, text in enumerate(texts):
             if text.startswith("slow"):
                 assert self.gate.acquire(timeout=20)
             self.done.append(text)
-            yield [at], self.embed([text], kind), 1
+            yield Step([at], self.embed([text], kind), 1)
 
 
 @pytest.fixture

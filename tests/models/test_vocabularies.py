@@ -135,7 +135,7 @@ def test_qodo_keeps_its_end_id(qwen: Vocabulary) -> None:
     assert [ids[-1] for ids in tokens.ids] == [151643] * 4
     assert [ids.count(151643) for ids in tokens.ids] == [1] * 4
     assert len(tokens.ids[1]) == 32
-    assert tokens.cut == 1
+    assert tokens.cut == (1,)
     assert tokens.ids[2] == [151643]
 
 

@@ -5,18 +5,21 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from codekin import places
 from codekin.cli import options
-from codekin.cli.output import print_json, print_rows, say
+from codekin.cli.output import note, print_json, print_rows, say
 from codekin.cli.roots import real_folder
 from codekin.cli.waiting import follow, progress
 from codekin.daemon.client import Client
 from codekin.errors import UsageError
 from codekin.settings import load_settings
+
+if TYPE_CHECKING:
+    from codekin.models.embedders import LocalEmbedder
 
 BATCH = 64
 BYTES_LIMIT = 4_000_000
@@ -59,7 +62,11 @@ class _Source:
     """Who embeds: the daemon, or a model loaded here."""
 
     about: dict[str, Any]
-    embed: Callable[[list[str]], list[list[float]]]
+    embed: Callable[[list[str]], "Answered"]
+
+
+Answered = tuple[list[list[float]], list[int]]
+"""Vectors, and the positions of texts that were read in part."""
 
 
 def _source(client: Client, model: str, device: str, data: Path) -> _Source:
@@ -67,17 +74,23 @@ def _source(client: Client, model: str, device: str, data: Path) -> _Source:
     loaded = next((row for row in client.get("/v1/models")["data"] if row.get("space")), {"id": ""})
     if model in ("", loaded["id"]):
         about = {"model": loaded["id"], "space": loaded.get("space", "")}
-        return _Source(about, lambda batch: _vectors(client.post("/v1/embeddings", {"input": batch})))
+        return _Source(about, lambda batch: _answered(client.post("/v1/embeddings", {"input": batch})))
     from codekin.models.loading import load_by_name, options_of  # noqa: PLC0415 - brings torch
 
     settings, _ = load_settings(data)
     options = replace(options_of(settings.models, data / "kernels.json"), device=device)
     embedder = load_by_name(model, options)
-    return _Source({"model": embedder.name, "space": embedder.space}, lambda batch: embedder.embed(batch).tolist())
+    return _Source({"model": embedder.name, "space": embedder.space}, lambda batch: _embedded(embedder, batch))
 
 
-def _vectors(answer: Any) -> list[list[float]]:
-    return [row["embedding"] for row in answer["data"]]
+def _answered(answer: Any) -> Answered:
+    return [row["embedding"] for row in answer["data"]], answer["cut"]
+
+
+def _embedded(embedder: "LocalEmbedder", batch: list[str]) -> Answered:
+    steps = list(embedder.steps(batch))
+    found = {at: vector.tolist() for step in steps for at, vector in zip(step.positions, step.vectors, strict=True)}
+    return [found[at] for at in range(len(batch))], [at for step in steps for at in step.cut]
 
 
 def _require_loaded(client: Client, model: str) -> None:
@@ -93,15 +106,23 @@ def _embed_rows(source: _Source, rows: Sequence[dict[str, Any]], *, json: bool) 
     if not rows or not any(row["text"].strip() for row in rows):
         raise UsageError("There is nothing to embed.")
     vectors: list[list[float]] = []
+    cut: set[int] = set()
     began = time.monotonic()
     with progress("Embedding") as report:
         for batch in _batches([row["text"] for row in rows]):
-            vectors += source.embed(batch)
+            found, shortened = source.embed(batch)
+            cut |= {len(vectors) + at for at in shortened}
+            vectors += found
             report(len(vectors), len(rows), "")
     rate = round(len(rows) / max(time.monotonic() - began, 1e-6), 1)
+    if cut:
+        note(f"{len(cut)} of {len(rows)} texts are longer than {source.about['model']} reads: their beginnings count.")
     about = {**source.about, "dimensions": len(vectors[0]), "per_second": rate}
     if json:
-        places_of = [{name: value for name, value in row.items() if name != "text"} for row in rows]
+        places_of = [
+            {**{name: value for name, value in row.items() if name != "text"}, "cut": at in cut}
+            for at, row in enumerate(rows)
+        ]
         embeddings = [{**place, "vector": vector} for place, vector in zip(places_of, vectors, strict=True)]
         print_json({**about, "embeddings": embeddings})
     else:

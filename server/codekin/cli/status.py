@@ -44,7 +44,7 @@ def lines(status: Mapping[str, Any]) -> list[str]:
         f"state      {status['state']}" + (f" ({progress['done']} of {progress['total']})" if progress else ""),
         f"files      {status['files']} indexed, {status['skipped']} left out",
         f"fragments  {status['fragments']}, {status['embedded']} embedded",
-        f"model      {model['name'] or 'none'} ({model['phase']})",
+        f"model      {model['name'] or 'none'} ({model['phase']})" + _cut(model.get("cut", 0)),
         f"space      {status['space'] or 'none yet'}",
     ]
     if completion := status.get("completion"):
@@ -52,6 +52,10 @@ def lines(status: Mapping[str, Any]) -> list[str]:
     if learning := status.get("learning"):
         found.append(f"learning   {_learning(learning)}")
     return found + [f"problem    {problem}" for problem in status["problems"]]
+
+
+def _cut(count: int) -> str:
+    return f", {count} long texts read up to where a fragment or line ends" if count else ""
 
 
 def _learning(state: Mapping[str, Any]) -> str:

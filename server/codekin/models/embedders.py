@@ -8,6 +8,7 @@ threads or HTTP; a caller that wants to pause between batches iterates over `ste
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,23 @@ from torch import Tensor
 from codekin.errors import CheckpointError
 from codekin.models.batching import TOKEN_BUDGET, plan_batches
 from codekin.models.bert import build_bert
+from codekin.models.cutting import SCHEME, cut_text
 from codekin.models.kernels import Kernel, fastest_kernel
-from codekin.models.preparation import prepare
+from codekin.models.preparation import LONGEST, prepare
 from codekin.models.weights import file_digest, read_json, read_tensors
-from codekin.seams import TextKind, Vectors
+from codekin.seams import Step, TextKind, Vectors
 
 BUNDLED = Path(__file__).with_name("codekin_embed")
 
 PREPARATION_SAMPLE = '  def handleCall2(:get_HTTPState!, x_y) do\n\t# doc "é"\n  end\n' + "vector<int> aB_c; " * 400
 
-Step = tuple[list[int], Vectors, int]
-"""Positions in the input, their vectors in the same order, and how many tokens were read."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """Token ids of texts, special tokens included, and how many texts had to be cut to fit."""
+    """Token ids of texts, special tokens included, and the positions of those that were cut to fit."""
 
     ids: list[list[int]]
-    cut: int = 0
+    cut: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -65,17 +64,18 @@ class LocalEmbedder:
     def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for positions, found, _ in self.steps(texts, kind):
-            vectors[positions] = found
+        for step in self.steps(texts, kind):
+            vectors[step.positions] = step.vectors
         return vectors
 
     def steps(self, texts: Sequence[str], kind: TextKind = "passage") -> Iterator[Step]:
         """The same, one batch at a time: between two steps the caller may do something else."""
         tokens = self.tokenize(texts, kind)
-        self.cut += tokens.cut
+        self.cut += len(tokens.cut)
         for positions in plan_batches([len(ids) for ids in tokens.ids], self.budget):
             vectors = self.forward([tokens.ids[at] for at in positions], kind)
-            yield positions, self._finished(vectors), sum(len(tokens.ids[at]) for at in positions)
+            count = sum(len(tokens.ids[at]) for at in positions)
+            yield Step(positions, self._finished(vectors), count, tuple(set(positions) & set(tokens.cut)))
 
     def _finished(self, vectors: Tensor) -> Vectors:
         found: Vectors = vectors.float().cpu().numpy()
@@ -110,7 +110,7 @@ def load_bundled(
 def _bundled_space(folder: Path, longest: int) -> str:
     """What the vectors depend on: weights, tokenizer, length, and how text is prepared, seen on a sample."""
     digests = [file_digest(folder / name) for name in ("model.safetensors", "tokenizer.json")]
-    return fingerprint("codekin_embed", *digests, longest, prepare(PREPARATION_SAMPLE))
+    return fingerprint("codekin_embed", *digests, longest, prepare(PREPARATION_SAMPLE), SCHEME)
 
 
 def with_head(embedder: LocalEmbedder, head: NDArray[np.float32], digest: str) -> LocalEmbedder:
@@ -144,13 +144,24 @@ def read_tokenizer(path: Path, vocabulary: int) -> Tokenizer:
 
 
 def bert_tokenize(tokenizer: Tokenizer, longest: int) -> Callable[[Sequence[str], TextKind], Tokens]:
-    """Prepared text to ids, cut to `longest` with the closing token kept."""
+    """Prepared text to ids; of more than `longest` those before the end of a fragment, a line or a word."""
+
+    def encode(texts: Sequence[str]) -> list[list[int]]:
+        prepared = [prepare(clean(text)) for text in texts]
+        return [encoding.ids for encoding in tokenizer.encode_batch_fast(prepared)]
+
+    def tokens_before(text: str, places: Sequence[int]) -> list[int]:
+        # Words are read one by one, so that the tokens of the parts are those of the whole.
+        parts = [text[start:end] for start, end in pairwise([0, *places])]
+        return list(accumulate(len(ids) - 2 for ids in encode(parts)))
 
     def tokenize(texts: Sequence[str], kind: TextKind) -> Tokens:  # noqa: ARG001
-        prepared = [prepare(clean(text)) for text in texts]
-        found = [encoding.ids for encoding in tokenizer.encode_batch_fast(prepared)]
-        kept = [ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]] for ids in found]
-        return Tokens(kept, cut=sum(len(ids) > longest for ids in found))
+        found = encode(texts)
+        cut = tuple(at for at, ids in enumerate(found) if len(ids) > longest or len(texts[at]) > LONGEST)
+        for at in cut:
+            ids = encode([cut_text(texts[at], longest - 2, tokens_before)])[0]
+            found[at] = ids if len(ids) <= longest else [*ids[: longest - 1], ids[-1]]
+        return Tokens(found, cut)
 
     return tokenize
 

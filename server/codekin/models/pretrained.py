@@ -17,6 +17,7 @@ from torch.nn import functional
 from codekin.errors import CheckpointError, ModelError
 from codekin.models.catalogue import Model
 from codekin.models.checks import check_folder
+from codekin.models.cutting import SCHEME, cut_text
 from codekin.models.embedders import LocalEmbedder, Tokens, fingerprint
 from codekin.models.kernels import fastest_kernel
 from codekin.models.vocabulary import Vocabulary
@@ -44,7 +45,9 @@ def load_pretrained(
     longest = min(model.context, PASSAGE_LIMIT)
     digests = [file_digest(file) for file in (*files, folder / "tokenizer.json")]
     space = fingerprint(
-        model.key, *digests, model.causal, model.pooling, dict(model.prompts), dict(model.adapters), width, longest
+        model.key,
+        *digests,
+        *(model.causal, model.pooling, dict(model.prompts), dict(model.adapters), width, longest, SCHEME),
     )
     return LocalEmbedder(
         name=model.key,
@@ -109,16 +112,22 @@ def padded(sequences: Sequence[Sequence[int]], pad: int) -> tuple[Tensor, Tensor
 
 
 def tokenizer_of(model: Model, vocabulary: Vocabulary, longest: int) -> Callable[[Sequence[str], TextKind], Tokens]:
-    """Prompt and text to ids, cut to `longest`, with the begin and end ids that the model was trained with."""
+    """Prompt and text to ids, with the begin and end ids that the model was trained with.
+
+    A text that gives more than `longest` is cut where a fragment, a line or a word of it ends.
+    """
     begin = [] if model.begin_id is None else [model.begin_id]
     end = [] if model.end_id is None else [model.end_id]
     room = longest - len(begin) - len(end)
 
     def tokenize(texts: Sequence[str], kind: TextKind) -> Tokens:
         prompt = model.prompts.get(kind, "")
-        found = vocabulary.encode_many([prompt + text for text in texts])
-        ids = [[*begin, *each[:room], *end] for each in found]
-        return Tokens(ids, cut=sum(len(each) > room for each in found))
+        whole = [prompt + text for text in texts]
+        found = vocabulary.encode_many(whole)
+        cut = tuple(at for at, each in enumerate(found) if len(each) > room)
+        for at in cut:
+            found[at] = vocabulary.encode(cut_text(whole[at], room, vocabulary.tokens_before))[:room]
+        return Tokens([[*begin, *each, *end] for each in found], cut)
 
     return tokenize
 

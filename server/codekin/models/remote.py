@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from codekin.errors import ModelError
-from codekin.seams import TextKind, Vectors
-from codekin.wire import JsonClient, endpoint
+from codekin.seams import Step, TextKind, Vectors
+from codekin.wire import WAITING, WithdrawableClient, endpoint
 
 TEXTS_PER_REQUEST = 64
-
-Step = tuple[list[int], Vectors, int]
 
 
 class RemoteEmbedder:
@@ -41,9 +39,10 @@ class RemoteEmbedder:
     ) -> None:
         place = str(address).rstrip("/")
         place = place.removesuffix("/v1") if "://" in place else place
-        self._client = JsonClient(endpoint(place, api_key, timeout))
+        self._client = WithdrawableClient(endpoint(place, api_key, timeout))
         self._texts_per_request = texts_per_request
         self._extra: dict[str, Any] = {}
+        self.dimensions = 0
         try:
             self._meet(self._row(model, place), place, priority)
         except BaseException:
@@ -53,15 +52,21 @@ class RemoteEmbedder:
     def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
         """Vectors of shape (len(texts), dimensions), float32, rows of unit length."""
         vectors = np.empty((len(texts), self.dimensions), dtype=np.float32)
-        for positions, found, _ in self.steps(texts, kind):
-            vectors[positions] = found
+        for step in self.steps(texts, kind):
+            vectors[step.positions] = step.vectors
         return vectors
 
     def steps(self, texts: Sequence[str], kind: TextKind = "passage") -> Iterator[Step]:
-        """The same, one request at a time."""
+        """The same, one request at a time; empty steps while a request is under way, to be left at any of them."""
         for start in range(0, len(texts), self._texts_per_request):
             part = list(texts[start : start + self._texts_per_request])
-            yield list(range(start, start + len(part))), self._ask(part, kind), 0
+            for answer in self._client.post("/v1/embeddings", self._body(part, kind)):
+                if answer is WAITING:
+                    yield Step([], np.empty((0, self.dimensions), np.float32))
+                else:
+                    vectors = self._vectors(answer, len(part))
+                    cut = tuple(start + at for at in _cut(answer, len(part)))
+                    yield Step(list(range(start, start + len(part))), vectors, 0, cut)
 
     def close(self) -> None:
         """Close the connection."""
@@ -74,7 +79,8 @@ class RemoteEmbedder:
             self._extra = {"priority": priority}
             self.space, self.dimensions = str(row["space"]), int(row["dimensions"])
             return
-        self.dimensions = self._ask(["dimensions"], "passage").shape[1]
+        *_, answer = self._client.post("/v1/embeddings", self._body(["dimensions"], "passage"))
+        self.dimensions = self._vectors(answer, 1).shape[1]
         digest = sha256(f"{place}\0{self.name}\0{self.dimensions}".encode()).hexdigest()
         self.space = f"remote-{digest[:16]}"
 
@@ -88,16 +94,23 @@ class RemoteEmbedder:
             raise ModelError(f"{place} has no model {model!r} (it offers {offered}); name one of these.")
         return dict(chosen[0])
 
-    def _ask(self, texts: list[str], kind: TextKind) -> Vectors:
+    def _body(self, texts: list[str], kind: TextKind) -> dict[str, Any]:
         extra = {**self._extra, "kind": kind} if self._extra else {}
-        body = {"model": self.name, "input": texts, "encoding_format": "base64", **extra}
-        answer = self._client.post("/v1/embeddings", body)
+        return {"model": self.name, "input": texts, "encoding_format": "base64", **extra}
+
+    def _vectors(self, answer: Any, count: int) -> Vectors:
         if self._extra and answer.get("space") != self.space:
             raise ModelError("The embedding model was changed meanwhile; open the embedder again.")
-        vectors = _decoded(answer, len(texts))
-        if self._extra and vectors.shape[1] != self.dimensions:
+        vectors = _decoded(answer, count)
+        if self.dimensions and vectors.shape[1] != self.dimensions:
             raise ModelError(f"The server sent vectors of {vectors.shape[1]} dimensions, not {self.dimensions}.")
         return vectors
+
+
+def _cut(answer: Any, count: int) -> list[int]:
+    """Positions of the texts that our own daemon read in part."""
+    found = answer.get("cut") if isinstance(answer, dict) else None
+    return [at for at in found if isinstance(at, int) and 0 <= at < count] if isinstance(found, list) else []
 
 
 def _decoded(answer: Any, count: int) -> Vectors:

@@ -9,25 +9,29 @@ from typing import TYPE_CHECKING, Any
 
 from codekin.errors import ModelError, UsageError
 from codekin.models.generation import Generated, Step
-from codekin.wire import JsonClient, endpoint
+from codekin.wire import WAITING, WithdrawableClient, endpoint
 
 if TYPE_CHECKING:
     from codekin.models.generators import Ask
 
 
 class RemoteGenerator:
-    """Answers asks over an http(s) URL or a Unix socket's path; usable from one thread."""
+    """Answers asks over an http(s) URL or a Unix socket's path."""
 
     def __init__(self, address: str, model: str, api_key: str = "", timeout: float = 60.0) -> None:
         place = address.rstrip("/")
-        self._client = JsonClient(endpoint(place.removesuffix("/v1"), api_key, timeout))
+        self._client = WithdrawableClient(endpoint(place.removesuffix("/v1"), api_key, timeout))
         self._model = model
+        self._timeout = timeout
 
     def steps(self, ask: "Ask") -> Iterator[Step | Generated]:
         """Steps as the server sends them, the Generated last. Raises WireError, UsageError, ModelError."""
         parts: list[str] = []
         finish = "length"
-        for event in self._client.lines("/v1/completions", self._body(ask)):
+        for event in self._client.lines("/v1/completions", self._body(ask), self._timeout):
+            if event is WAITING:
+                yield Step()
+                continue
             text, end = _piece(event)
             parts.append(text)
             finish = end or finish

@@ -8,24 +8,24 @@ model. Knows nothing of HTTP, files or fragments.
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from codekin.errors import CodekinError, ModelError
-from codekin.models.embedders import Step
 from codekin.models.lanes import Lanes, Priority
-from codekin.seams import Embedder, TextKind, Vectors
+from codekin.seams import Embedder, Step, TextKind, Vectors
 
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """Vectors (n, dimensions), the space they belong to, and the tokens read."""
+    """Vectors (n, dimensions), their space, the tokens read, and the positions of texts too long to be read whole."""
 
     vectors: Vectors
     space: str
     tokens: int = 0
+    cut: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +128,13 @@ class EmbeddingService:
 def _embedding_steps(embedder: Embedder, texts: list[str], kind: TextKind) -> Iterator[Embedded]:
     """Yields after each batch; the last one yielded holds all vectors."""
     vectors = np.empty((len(texts), embedder.dimensions), dtype=np.float32)
-    tokens = 0
+    embedded = Embedded(vectors, embedder.space)
     if isinstance(embedder, SteppingEmbedder):
-        for positions, found, count in embedder.steps(texts, kind):
-            vectors[positions] = found
-            tokens += count
-            yield Embedded(vectors, embedder.space, tokens)
+        for step in embedder.steps(texts, kind):
+            vectors[step.positions] = step.vectors
+            cut = (*embedded.cut, *step.cut)
+            embedded = replace(embedded, tokens=embedded.tokens + step.tokens, cut=tuple(sorted(cut)))
+            yield embedded
     elif texts:
         vectors[:] = embedder.embed(texts, kind)
-    yield Embedded(vectors, embedder.space, tokens)
+    yield embedded

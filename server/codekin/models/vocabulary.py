@@ -6,6 +6,7 @@ sequence only when code of ours puts them there. Knows nothing of weights or pro
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -69,6 +70,11 @@ class Vocabulary:
             ids if self.special_ids.isdisjoint(ids) else self._encode_apart(text)
             for ids, text in zip(found, cleaned, strict=True)
         ]
+
+    def tokens_before(self, text: str, places: Sequence[int]) -> list[int]:
+        """How many of a text's tokens end before each of these places in it."""
+        ends = [end for _, end in self._tokenizer.encode(clean(text), add_special_tokens=False).offsets]
+        return [bisect_right(ends, place) for place in places]
 
     def encode_inside(self, text: str) -> list[int]:
         """Ids of a text that goes on after something else: no space is put in front of it."""

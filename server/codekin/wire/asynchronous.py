@@ -49,9 +49,11 @@ class AsyncJsonClient:
         extra = {} if timeout is None else {"timeout": timeout}
         return await self._ask("POST", path, content=encoded(body), **extra)
 
-    async def lines(self, path: str, body: Any = None, method: str = "POST") -> AsyncIterator[Any]:
-        """The values of a streamed answer, as they come, without a limit of time. Raises WireError."""
-        limit = httpx.Timeout(None, connect=5.0)
+    async def lines(
+        self, path: str, body: Any = None, method: str = "POST", patience: float | None = None
+    ) -> AsyncIterator[Any]:
+        """The values of a streamed answer, as they come, at most `patience` seconds apart. Raises WireError."""
+        limit = httpx.Timeout(patience, connect=5.0)
         try:
             async with self._client.stream(method, path, content=encoded(body), timeout=limit) as response:
                 if not response.is_success:

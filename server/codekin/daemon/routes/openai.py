@@ -8,6 +8,7 @@ may bring `kind` (query, passage) and `priority` (query, index), and a completio
 import asyncio
 import base64
 import json
+import logging
 import threading
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from codekin.models.generators import Ask, GenerationService
     from codekin.seams import Embedder
 
+log = logging.getLogger(__name__)
+
 TEXTS_LIMIT = 2048
 
 extension = generators.extension
@@ -42,7 +45,10 @@ async def models(request: Request) -> Response:
 
 
 async def embeddings(request: Request) -> Response:
-    """{"model", "input", "dimensions"?, "encoding_format"?, "kind"?, "priority"?} gives OpenAI's list, and "space"."""
+    """{"model", "input", "dimensions"?, "encoding_format"?, "kind"?, "priority"?} gives OpenAI's list.
+
+    Beside it stand "space" and "cut": the positions of texts that were longer than the model reads.
+    """
     daemon = daemon_of(request)
     asked = await Asked.of(request)
     texts = [asked.values["input"]] if isinstance(asked.values.get("input"), str) else list(asked.texts("input"))
@@ -63,7 +69,10 @@ async def embeddings(request: Request) -> Response:
     rows = [{"object": "embedding", "index": at, "embedding": encode(row)} for at, row in enumerate(vectors)]
     model = asked.text("model", "")
     usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
-    return JSONResponse({"object": "list", "data": rows, "model": model, "space": embedded.space, "usage": usage})
+    if embedded.cut:
+        log.info("%d of %d texts are longer than the model reads and were read in part.", len(embedded.cut), len(texts))
+    about = {"model": model, "space": embedded.space, "cut": list(embedded.cut), "usage": usage}
+    return JSONResponse({"object": "list", "data": rows, **about})
 
 
 async def completions(request: Request) -> Response:
