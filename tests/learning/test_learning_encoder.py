@@ -8,13 +8,15 @@ import torch
 from learning_samples import NoisyEmbedder, application, built_index, no_progress
 
 from codekin.errors import CheckpointError, LearningError
-from codekin.learning import history, teaching, train_encoder
+from codekin.learning import history
 from codekin.learning.loop import Training, fit
-from codekin.learning.run import Order, learn
+from codekin.learning.run import AtHand, Order, learn
+from codekin.learning.train_encoder import Subject, between, pupil_of
 from codekin.learning.triplets import Mix
 from codekin.models import checkpoints
+from codekin.models.catalogue import catalogue
 from codekin.models.embedders import load_bundled
-from codekin.models.learned import active_embedder, active_encoder, learned_of_space
+from codekin.models.learned import active_embedder, name_of_space, read_learned
 from models.tiny_checkpoints import embedder as tiny_checkpoint
 
 TRAINING = Training(epochs=2, learning_rate=1e-3, batch_size=8)
@@ -31,50 +33,59 @@ def some_texts():
     return words, [f"{word} # again" for word in words], words[::-1]
 
 
+def full_pupil(folder, dtype="float32"):
+    """The pupil of a small BERT in a folder."""
+    return pupil_of(Subject("full", replace(catalogue()["codekin_embed"], hub_id=str(folder)), folder, dtype=dtype))
+
+
+def trained(folder, dtype="float32", **changes):
+    """The epochs of a short training."""
+    return list(full_pupil(folder, dtype).train(some_texts(), replace(TRAINING, **changes), no_progress))
+
+
 def test_the_loss_falls_and_only_upper_layers_move(tiny):
     """Embeddings and the lowest layers keep what they know."""
-    epochs = list(train_encoder.train_encoder(tiny, some_texts(), replace(TRAINING, epochs=8), no_progress))
+    epochs = trained(tiny, epochs=8)
     losses = [passed.loss for passed, _, _ in epochs]
     assert losses[-1] < losses[0]
-    _, begun, trained = epochs[-1]
-    moved = {name for name in begun if not torch.equal(begun[name], trained[name])}
+    _, begun, after = epochs[-1]
+    moved = {name for name in begun if not torch.equal(begun[name], after[name])}
     assert moved
     assert all("layer.1." in name for name in moved)
 
 
 def test_between_the_base_and_what_was_trained(tiny):
     """The ends are the ends, and the middle is the mean."""
-    ((_, begun, trained),) = train_encoder.train_encoder(tiny, some_texts(), replace(TRAINING, epochs=1), no_progress)
+    ((_, begun, after),) = trained(tiny, epochs=1)
     name = next(name for name in begun if "layer.1." in name)
-    assert torch.equal(train_encoder.between(begun, trained, 0.0)[name], begun[name])
-    assert torch.equal(train_encoder.between(begun, trained, 1.0)[name], trained[name])
-    middle = train_encoder.between(begun, trained, 0.5)[name]
-    assert torch.allclose(middle, (begun[name] + trained[name]) / 2)
+    assert torch.equal(between(begun, after, 0.0)[name], begun[name])
+    assert torch.equal(between(begun, after, 1.0)[name], after[name])
+    middle = between(begun, after, 0.5)[name]
+    assert torch.allclose(middle, (begun[name] + after[name]) / 2)
 
 
 def test_a_full_run_keeps_an_encoder_that_reloads_equal(tiny, tmp_path, folder, monkeypatch):
     """What was judged is what serves: the checkpoint, read anew, gives the same space and vectors."""
-    monkeypatch.setattr(teaching, "BUNDLED", tiny)
+    pupil = full_pupil(tiny, "auto")
     monkeypatch.setattr("codekin.learning.triplets.NEAR_DUPLICATE", 1.1)  # random weights find all texts alike
     monkeypatch.setattr("codekin.learning.run.decide", lambda *_: teaching_decision())
     base = load_bundled(tiny)
     order = Order(Mix(60), replace(TRAINING, learning_rate=3e-3), method="full")
     with built_index(tmp_path / "index", base, application(60)) as index:
-        run = learn(index, folder, base, order, no_progress)
+        run = learn(index, folder, base, order, no_progress, AtHand(lambda _: pupil, lambda: base))
     assert run.decision == history.ACTIVATED
-    encoder = active_encoder(folder, base.space)
-    assert encoder is not None
+    encoder = read_learned(folder, run.checkpoint, base)
     assert encoder.space == checkpoints.read_meta(folder, run.checkpoint)["space"] != base.space
-    assert learned_of_space(folder, encoder.space, base).space == encoder.space
+    assert name_of_space(folder, encoder.space) == run.checkpoint
     again = active_embedder(folder, base)
     assert np.array_equal(again.embed(["def run do"]), encoder.embed(["def run do"]))
     assert not np.allclose(again.embed(["def run do"]), base.embed(["def run do"]), atol=1e-3)
     with pytest.raises(CheckpointError, match="another base model"):
-        active_encoder(folder, "another-space")
+        read_learned(folder, run.checkpoint, NoisyEmbedder())
     weights = folder / run.checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="is damaged"):
-        active_encoder(folder, base.space)
+        active_embedder(folder, base)
 
 
 def teaching_decision():
@@ -83,11 +94,11 @@ def teaching_decision():
     return Decision(activate=True, reason="for the test")
 
 
-@pytest.mark.parametrize(("method", "word"), [("full", "Only the bundled encoder"), ("lora", "LoRA needs")])
-def test_a_method_that_the_model_cannot_take_is_refused(tmp_path, folder, method, word):
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_method_whose_weights_are_not_here_is_refused(tmp_path, folder, method):
     """The sentence says which method fits; nothing is trained in its place."""
     embedder = NoisyEmbedder()
-    refused = pytest.raises(LearningError, match=word)
+    refused = pytest.raises(LearningError, match="not on this machine: take the method head")
     with built_index(tmp_path / "index", embedder) as index, refused:
         learn(index, folder, embedder, Order(Mix(50), TRAINING, method=method), no_progress)
     assert history.runs(folder)[0].decision == history.SKIPPED

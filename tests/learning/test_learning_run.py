@@ -103,11 +103,11 @@ def test_the_way_back(shared_index, embedder, folder):
         run = history.begin_run(folder, "user", "", {})
         history.end_run(folder, run, history.ACTIVATED, "better", {}, name, (0, number))
     checkpoints.point(folder, "active", "two")
-    assert go_back(folder, None, embedder.space) == "one"
-    assert go_back(folder, "two", embedder.space) == "two"
-    assert go_back(folder, "base", embedder.space) == "base"
+    assert go_back(folder, None, embedder) == "one"
+    assert go_back(folder, "two", embedder) == "two"
+    assert go_back(folder, "base", embedder) == "base"
     with pytest.raises(CheckpointError, match="There is no checkpoint 'three'"):
-        go_back(folder, "three", embedder.space)
+        go_back(folder, "three", embedder)
     assert checkpoints.pointed(folder) == "base"
 
 
@@ -121,7 +121,7 @@ def test_a_bad_checkpoint_is_refused_and_the_old_one_serves_on(folder, damage, t
     checkpoints.write_head(folder, "bad", matrix, {"base_space": "other" if damage == "foreign" else "s"})
     spoil(folder / "bad", damage, tmp_path)
     with pytest.raises(CheckpointError, match="bad"):
-        go_back(folder, "bad", "s")
+        go_back(folder, "bad", NoisyEmbedder(space="s"))
     assert checkpoints.pointed(folder) == "good"
     assert np.array_equal(active_head(folder, "s").matrix, good)
 

@@ -55,7 +55,7 @@ def embedder(folder: Path, family: str, seed: int = 0, **changes: Any) -> Path:
     size = byte_tokenizer(folder)
     torch.manual_seed(seed)
     options = {**TINY, "vocab_size": size, "max_position_embeddings": 256, "initializer_range": 0.3, **changes}
-    kinds = {"qwen2": "Qwen2", "jina_embeddings_v3": "JinaEmbeddingsV3", "bert": "Bert"}
+    kinds = {"qwen2": "Qwen2", "jina_embeddings_v3": "JinaEmbeddingsV3", "bert": "Bert", "xlm-roberta": "XLMRoberta"}
     if family == "qwen2":
         options["num_key_value_heads"] = 2
     config = getattr(transformers, f"{kinds[family]}Config")(**options)

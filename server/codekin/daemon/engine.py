@@ -5,6 +5,7 @@ Nothing is imported or loaded until somebody needs vectors. Knows nothing of HTT
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,8 @@ if TYPE_CHECKING:  # the seams bring numpy, which the first handshake does not n
 log = logging.getLogger(__name__)
 
 LOADING = "model is loading"
+MOST_LEARNED = 4
+"""Learned models of workspaces that are held at a time."""
 
 
 class Engine:
@@ -34,7 +37,9 @@ class Engine:
         self._service: EmbeddingService | None = None
         self._changed = changed
         self._problem = ""
+        self._learned: OrderedDict[tuple[str, Path, str], Embedder] = OrderedDict()
         self._begun = threading.Lock()
+        self._reading = threading.Lock()
         self._imported = threading.Event()
 
     def begin(self) -> None:
@@ -55,6 +60,28 @@ class Engine:
         if self._service is None or not self._service.ready:
             return None
         return QueryEmbedder(self._service)
+
+    def learned(self, folder: Path, name: str) -> "Embedder":
+        """What a workspace's checkpoint makes of the model; trained encoders take their turn with it in its lanes.
+
+        The latest few are kept. Raises CheckpointError where it is refused.
+        """
+        from codekin.models.learned import read_learned  # noqa: PLC0415 - brings numpy
+
+        service = self.service()
+        base = QueryEmbedder(service)
+        key = (base.space, folder, name)
+        with self._reading:
+            found = self._learned.get(key)
+            if found is None:
+                found = read_learned(folder, name, base)
+                if hasattr(found, "steps"):  # an encoder of its own, not a head over the base
+                    found = QueryEmbedder(service, found)
+                self._learned[key] = found
+            self._learned.move_to_end(key)
+            while len(self._learned) > MOST_LEARNED:
+                self._learned.popitem(last=False)
+        return found
 
     def reload(self, load: "Callable[[], Embedder] | None" = None) -> "Future[Embedder]":
         """Loads another embedder (the settings' choice where none is given) behind the jobs at hand.
@@ -104,14 +131,17 @@ class Engine:
 class QueryEmbedder:
     """The service as an Embedder of one space: a reload in between ends on the old model."""
 
-    def __init__(self, service: "EmbeddingService") -> None:
+    def __init__(self, service: "EmbeddingService", embedder: "Embedder | None" = None) -> None:
+        """`embedder` is what embeds in the service's lanes in place of the model that it has loaded."""
         self._service = service
-        self._embedder = service.embedder()
-        self.name = self._embedder.name
-        self.space = self._embedder.space
-        self.dimensions = self._embedder.dimensions
+        self._own = embedder
+        self.within = embedder or service.embedder()
+        self.name = self.within.name
+        self.space = self.within.space
+        self.dimensions = self.within.dimensions
+        self.adapt = getattr(self.within, "adapt", None)
 
     def embed(self, texts: Sequence[str], kind: "TextKind" = "query") -> "Vectors":
         """Vectors of shape (len(texts), dimensions), before all background work."""
-        embedded = self._service.submit(texts, kind, "query").result()
-        return embedded.vectors if embedded.space == self.space else self._embedder.embed(texts, kind)
+        embedded = self._service.submit(texts, kind, "query", embedder=self._own).result()
+        return embedded.vectors if embedded.space == self.space else self.within.embed(texts, kind)

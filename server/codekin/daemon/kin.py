@@ -70,7 +70,7 @@ def copies_in(workspace: Workspace, filters: Filters, limit: int) -> list[list[H
 
 def embedder_of(engine: Engine, workspace: Workspace) -> "Embedder | None":
     """What embeds a query for the space that serves in this workspace: the model, or what was learned on it."""
-    from codekin.models.learned import learned_of_space  # noqa: PLC0415 - brings numpy
+    from codekin.models.learned import name_of_space  # noqa: PLC0415 - brings numpy
 
     base, serving = engine.embedder(), workspace.index().serving_space()
     if base is None or serving is None or serving.fingerprint == base.space:
@@ -78,7 +78,8 @@ def embedder_of(engine: Engine, workspace: Workspace) -> "Embedder | None":
     kept = workspace.learned
     if kept is None or kept[0] != (base.space, serving.fingerprint):
         folder = places.learning_folder(workspace.data, workspace.root)
-        found = learned_of_space(folder, serving.fingerprint, base) or base
+        name = name_of_space(folder, serving.fingerprint)
+        found = engine.learned(folder, name) if name else base
         kept = workspace.learned = ((base.space, serving.fingerprint), found)
     return kept[1]
 

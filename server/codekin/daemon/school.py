@@ -98,7 +98,7 @@ class School:
         service = await asyncio.to_thread(self._daemon.engine.service)
         base = await asyncio.to_thread(service.embedder, 120)
         async with self._turn:
-            name = await asyncio.to_thread(go_back, folder, checkpoint, base.space)
+            name = await asyncio.to_thread(go_back, folder, checkpoint, base)
         await asyncio.to_thread(history.note_rollback, folder, name)
         await self._swap(workspace)
         return name

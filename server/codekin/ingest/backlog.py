@@ -37,7 +37,7 @@ class Backlog:
         self._fresh: dict[str, str] = {}
         self._waiting: deque[tuple[str, str]] = deque()
         self._more = True
-        self.space = ""
+        self.space = self._base = ""
         self.stored = 0
 
     def add(self, texts: Mapping[str, str], *, first: bool) -> None:
@@ -54,6 +54,7 @@ class Backlog:
         """Goes on in the space of an embedder that was opened; what is missing there is looked up anew."""
         self._index.ensure_space(opened.space, opened.name, opened.dimensions)
         self.space, self._more = opened.space, True
+        self._base = opened.base or opened.space
         self._waiting.clear()
         self.take_head()
 
@@ -103,12 +104,16 @@ class Backlog:
     def finish(self) -> bool:
         """Makes the space, now whole, the serving one; False when it was already.
 
-        Under a head the base's vectors are kept: they are what the next head moves.
+        The base's vectors are kept under whatever was learned from it: the next head moves them, and the way back to
+        the base finds them. Of other models and earlier nights none are.
         """
         serving = self._index.serving_space()
         if not self.space or serving is None or serving.fingerprint == self._target:
             return False
-        self._index.promote(self._target, keep_old=self._head is not None and serving.fingerprint == self.space)
+        for space in self._index.status().spaces:
+            if space.state != "serving" and space.fingerprint not in {self._base, self.space, self._target}:
+                self._index.drop_space(space.fingerprint)
+        self._index.promote(self._target, keep_old=serving.fingerprint == self._base)
         return True
 
     @property

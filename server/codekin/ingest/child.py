@@ -25,7 +25,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Final
 
 from codekin import places, syntax
-from codekin.errors import CheckpointError, CodekinError
+from codekin.errors import CodekinError
 from codekin.index import Index
 from codekin.ingest.backlog import Backlog
 from codekin.ingest.embedding import Embedded, EmbeddingThread
@@ -86,7 +86,7 @@ class _Child:
         self._schedule = Schedule(every=settings.rescan_minutes * 60.0)
         self._watch = self._start_watch(settings)
         self._index = Index.open(places.workspace_folder(data, root), write=True)
-        thread = EmbeddingThread(lambda: _open_embedder(socket, self._learning), self._embedded) if socket else None
+        thread = EmbeddingThread(lambda: _open_embedder(socket, root), self._embedded) if socket else None
         self._vectors = vectors = VectorWork(Backlog(self._index, self._read_head), thread, self._reports)
         self._indexer = Indexer(self._workspace(settings), self._reports, vectors, self._schedule, self._watch_anew)
 
@@ -234,17 +234,11 @@ def _known_language(wanted: Sequence[str]) -> Any:
     return known
 
 
-def _open_embedder(socket: str, learning: Path) -> Embedder:
-    """The daemon's model, or here, at our low priority, the encoder that was trained for this workspace."""
-    from codekin.models.learned import active_encoder  # noqa: PLC0415  (words are indexed before they are needed)
-    from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415
+def _open_embedder(socket: str, root: Path) -> Embedder:
+    """The daemon's model, or the encoder that was trained for this workspace, which the daemon holds as well."""
+    from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415  (words are indexed before they are needed)
 
-    base = RemoteEmbedder(socket)
-    try:
-        return active_encoder(learning, base.space) or base
-    except CheckpointError as error:
-        log.warning("The model as it came serves: %s", error)
-        return base
+    return RemoteEmbedder(socket, root=str(root))
 
 
 def _read_commands(inbox: SimpleQueue[Message]) -> None:

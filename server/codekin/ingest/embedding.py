@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 class Embedded:
     """The outcome of one batch: `vectors` (unit rows by digest) of one space, or a `failure` in a sentence.
 
-    An empty batch only opens the embedder.
+    `base` is the space of the model that the embedder was trained from, its own where it was not. An empty batch
+    only opens the embedder.
     """
 
     space: str = ""
@@ -28,6 +29,7 @@ class Embedded:
     dimensions: int = 0
     vectors: Mapping[str, Vectors] = field(default_factory=dict)
     failure: str = ""
+    base: str = ""
 
 
 class EmbeddingThread:
@@ -65,4 +67,6 @@ class EmbeddingThread:
             log.exception("Embedding failed.")
             self._embedder = None
             return Embedded(failure=f"The embedder failed ({type(error).__name__}): see the log.")
-        return Embedded(embedder.space, embedder.name, embedder.dimensions, dict(zip(texts, rows, strict=bool(texts))))
+        found = dict(zip(texts, rows, strict=bool(texts)))
+        base = getattr(embedder, "base_space", embedder.space)
+        return Embedded(embedder.space, embedder.name, embedder.dimensions, found, base=base)

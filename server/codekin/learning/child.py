@@ -46,15 +46,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _learn(given: argparse.Namespace) -> dict[str, Any]:
     from codekin.index import Index  # noqa: PLC0415 - after the niceness is set
     from codekin.learning.lock import one_learner  # noqa: PLC0415
-    from codekin.learning.run import learn  # noqa: PLC0415
+    from codekin.learning.run import AtHand, learn  # noqa: PLC0415
+    from codekin.learning.subject import open_pupil, served_here  # noqa: PLC0415
     from codekin.models import checkpoints  # noqa: PLC0415
     from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415
+    from codekin.settings import load_settings  # noqa: PLC0415
 
     data, root = places.data_dir(given.data_dir), given.root.resolve()
     folder = places.learning_folder(data, root)
     with one_learner(data), Index.open(places.workspace_folder(data, root)) as index:
-        embedder = RemoteEmbedder(given.socket, priority="index")
-        run = learn(index, folder, embedder, _order(given, data, root), _progress)
+        embedder = RemoteEmbedder(given.socket)
+        chosen = load_settings(data, root, json.loads(given.settings))[0]
+        at_hand = AtHand(
+            lambda method: open_pupil(method, embedder, chosen),
+            lambda: served_here(folder, embedder, given.socket, root),
+        )
+        run = learn(index, folder, embedder, _order(given, data, root), _progress, at_hand)
     return history.as_row(run, checkpoints.pointed(folder))
 
 

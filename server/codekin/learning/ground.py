@@ -55,7 +55,7 @@ class KeptVectors:
 
     def __init__(self, folder: Path, embedder: Embedder, told: Told) -> None:
         self._path = folder / f"views-{sha256(embedder.space.encode()).hexdigest()[:16]}.npz"
-        self._embedder = embedder
+        self.embedder = embedder
         self._told = told
         self._known = self._read()
 
@@ -66,12 +66,12 @@ class KeptVectors:
         order = sorted(fresh, key=lambda key: len(fresh[key]))
         for start in range(0, len(order), BATCH):
             part = order[start : start + BATCH]
-            self._known.update(zip(part, self._embedder.embed([fresh[key] for key in part]), strict=True))
+            self._known.update(zip(part, self.embedder.embed([fresh[key] for key in part]), strict=True))
             self._told("embedding", min(start + BATCH, len(order)), len(order))
         if fresh:
             self._write()
         if not keys:
-            return np.empty((0, self._embedder.dimensions), np.float32)
+            return np.empty((0, self.embedder.dimensions), np.float32)
         return np.asarray([self._known[key] for key in keys], np.float32)
 
     def _read(self) -> dict[str, Vectors]:
@@ -81,7 +81,7 @@ class KeptVectors:
                 keys, vectors = found["keys"].tolist(), found["vectors"].astype(np.float32)
         except (OSError, ValueError, KeyError):
             return {}
-        if vectors.shape != (len(keys), self._embedder.dimensions) or not np.isfinite(vectors).all():
+        if vectors.shape != (len(keys), self.embedder.dimensions) or not np.isfinite(vectors).all():
             return {}
         return dict(zip(keys, vectors, strict=True))
 

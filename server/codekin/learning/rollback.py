@@ -5,36 +5,31 @@ from pathlib import Path
 from codekin.errors import CheckpointError
 from codekin.learning import history
 from codekin.models import checkpoints
-from codekin.models.heads import read_head
-from codekin.models.learned import is_encoder, read_encoder
+from codekin.models.learned import read_learned
+from codekin.seams import Embedder
 
 
-def go_back(folder: Path, name: str | None, base_space: str) -> str:
+def go_back(folder: Path, name: str | None, base: Embedder) -> str:
     """Points `active` at the checkpoint `name` ("base" for none); None: the one that was active before.
 
     Gives its id. Raises CheckpointError where it is refused; nothing has changed then.
     """
-    wanted = name or _before(folder, base_space)
+    wanted = name or _before(folder, base)
     if wanted != checkpoints.BASE:
-        _read(folder, wanted, base_space)
+        read_learned(folder, wanted, base)
     checkpoints.point(folder, "active", wanted)
     return wanted
 
 
-def _before(folder: Path, base_space: str) -> str:
+def _before(folder: Path, base: Embedder) -> str:
     """The latest checkpoint that was activated before the active one and can still be read; else the base."""
     active = checkpoints.pointed(folder)
     activated = [run.checkpoint for run in history.runs(folder) if run.decision == history.ACTIVATED]
     older = activated[activated.index(active) + 1 :] if active in activated else activated
     for candidate in older:
         try:
-            _read(folder, candidate, base_space)
+            read_learned(folder, candidate, base)
         except CheckpointError:
             continue
         return candidate if active != checkpoints.BASE else checkpoints.BASE
     return checkpoints.BASE
-
-
-def _read(folder: Path, name: str, base_space: str) -> None:
-    """Reads a checkpoint as whoever serves would. Raises CheckpointError."""
-    (read_encoder if is_encoder(folder, name) else read_head)(folder, name, base_space)

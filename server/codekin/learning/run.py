@@ -4,9 +4,12 @@ Reads the index, writes checkpoints and the history; it never writes the index. 
 when the pointer `active` has moved. Knows nothing of processes, schedules or HTTP.
 """
 
+import errno
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +24,13 @@ from codekin.learning.loop import Training
 from codekin.learning.material import Embed, Material, gather
 from codekin.learning.schedule import BY_SCHEDULE
 from codekin.learning.teaching import Base, Taught, teach
+from codekin.learning.train_encoder import Pupil
 from codekin.learning.triplets import Mix
+from codekin.learning.unfinished import Unfinished, forget_unfinished
 from codekin.models import checkpoints
 from codekin.models.learned import active_embedder
 from codekin.seams import Embedder
+from codekin.settings import Settings
 
 JUDGED_KINDS = ("sentence", "renamed", "half", "version")
 """Kinds of question that no triplet resembles decide; `role`, which triplets do resemble, is reported beside them."""
@@ -55,11 +61,32 @@ class Conclusion:
     keep: int = 5
 
 
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """What is opened only if a run needs it: the model to train by a method, and what serves now."""
+
+    pupil: Callable[[str], Pupil]
+    serving: Callable[[], Embedder]
+
+
+Keep = Callable[[dict[str, Any], Mapping[str, bytes], str], None]
+"""Takes the figures, the files and the space of an epoch."""
+
+
+def _at_hand(folder: Path, embedder: Embedder) -> AtHand:
+    """For a model that is loaded here."""
+    from codekin.learning.subject import open_pupil  # noqa: PLC0415 - brings the hub's library
+
+    return AtHand(lambda method: open_pupil(method, embedder, Settings()), lambda: active_embedder(folder, embedder))
+
+
 class NothingNewError(LearningError):
     """Nothing changed since the last run; by night that is no reason to learn again."""
 
 
-def learn(index: Index, folder: Path, embedder: Embedder, order: Order, told: Told) -> history.Run:
+def learn(  # noqa: PLR0913, PLR0917 - what a run needs
+    index: Index, folder: Path, embedder: Embedder, order: Order, told: Told, at_hand: AtHand | None = None
+) -> history.Run:
     """Trains on the workspace's code and activates the result if it is better; gives the run as noted.
 
     Raises LearningError where there is too little code; nothing has changed then but the history. The caller holds
@@ -67,23 +94,66 @@ def learn(index: Index, folder: Path, embedder: Embedder, order: Order, told: To
     """
     used = history.used_until(folder)
     run = history.begin_run(folder, order.asked_by, order.date, asdict(order))
-    base = Base(embedder, KeptVectors(folder, embedder, told).embed)
+    at_hand = at_hand or _at_hand(folder, embedder)
+    name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{run}"
+    about = {"id": name, "run": run, "method": order.method, "model": embedder.name, "base_space": embedder.space}
+    keep = (lambda *_: None) if order.dry_run else partial(_keep_epoch, folder, about)
+    base = _base(folder, KeptVectors(folder, embedder, told), order, at_hand, keep)
     try:
         material = gather(index, embedder.space, base.embed, used)
         _require_news(material, order)
         taught = teach(order.method, base, material, (order.mix, order.training), told)
-        decision, report = _judged(folder, base, material, taught, told)
-        name = "" if order.dry_run else f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{run}"
-        about = {"method": order.method, "model": embedder.name, "base_space": embedder.space, "space": taught.space}
-        conclude(folder, Conclusion(run, name, decision, report, material.span, order.keep), taught.files, about)
+        decision, report = _judged(folder, base, material, taught, told, at_hand.serving())
+        found = Conclusion(run, "" if order.dry_run else name, decision, report, material.span, order.keep)
+        conclude(folder, found, taught.files, {**about, "space": taught.space})
     except LearningError as error:
         history.end_run(folder, run, history.SKIPPED, str(error), {})
+        forget_unfinished(folder)
         if not isinstance(error, NothingNewError):
             raise
+    except MemoryError as error:
+        history.end_run(folder, run, history.FAILED, out_of_memory(order.method), {})
+        raise LearningError(out_of_memory(order.method)) from error
+    except OSError as error:
+        reason = disk_full(folder) if error.errno == errno.ENOSPC else f"It failed: {error}"
+        with suppress(LearningError):  # a history that cannot be written either finds out at the next run
+            history.end_run(folder, run, history.FAILED, reason, {})
+        if error.errno == errno.ENOSPC:
+            raise LearningError(reason) from error
+        raise
     except Exception as error:
         history.end_run(folder, run, history.FAILED, f"It failed: {error}", {})
         raise
+    forget_unfinished(folder)
     return history.runs(folder, 1)[0]
+
+
+def _base(folder: Path, kept: KeptVectors, order: Order, at_hand: AtHand, keep: Keep) -> Base:
+    """The model that is learned on, with where its epochs and the state of an unfinished run are kept."""
+
+    def unfinished(texts: Any, training: Training) -> Unfinished:
+        return Unfinished(folder, order.method, kept.embedder.space, training, texts)
+
+    return Base(kept.embedder, kept.embed, lambda: at_hand.pupil(order.method), keep, unfinished)
+
+
+def _keep_epoch(
+    folder: Path, about: Mapping[str, Any], epoch: dict[str, Any], files: Mapping[str, bytes], space: str
+) -> None:
+    """Writes the checkpoint of an epoch."""
+    epoch["checkpoint"] = f"{about['id']}-e{epoch['epoch']}"
+    checkpoints.write_checkpoint(folder, epoch["checkpoint"], files, {**about, "space": space, "figures": epoch})
+
+
+def out_of_memory(method: str) -> str:
+    """What to do about it, in a sentence."""
+    less = {"full": "take the method lora or head", "lora": "take the method head"}.get(method, "close other programs")
+    return f"Memory ran out even for one triplet at a time: {less}, which needs less; the old model serves on."
+
+
+def disk_full(folder: Path) -> str:
+    """What to do about it, in a sentence."""
+    return f"The disk of {folder} is full: free some space and learn again; the old model serves on."
 
 
 def conclude(folder: Path, found: Conclusion, files: Mapping[str, bytes], about: Mapping[str, Any]) -> None:
@@ -107,12 +177,11 @@ def _require_news(material: Material, order: Order) -> None:
         raise NothingNewError("Nothing changed since the last run.")
 
 
-def _judged(
-    folder: Path, base: Base, material: Material, taught: Taught, told: Told
+def _judged(  # noqa: PLR0913, PLR0917 - old, new and what both are measured on
+    folder: Path, base: Base, material: Material, taught: Taught, told: Told, served: Embedder
 ) -> tuple[Decision, dict[str, Any]]:
     """The decision and its figures: the new model against the one that serves, and both against the base."""
-    served = active_embedder(folder, base.embedder)
-    serving = base.embed if served is base.embedder else KeptVectors(folder, served, told).embed
+    serving = base.embed if served.space == base.embedder.space else KeptVectors(folder, served, told).embed
     shared = KeptVectors(folder.parent, base.embedder, told).embed
     now, new, begun = (_measured(material, embed) for embed in (serving, taught.embed, base.embed))
     judged = gain(now, new, JUDGED_KINDS)

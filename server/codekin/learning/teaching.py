@@ -3,10 +3,9 @@
 `head` moves stored vectors by a matrix; `full` trains the small encoder itself. Knows nothing of the gate.
 """
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +16,11 @@ from codekin.learning.judging import measure
 from codekin.learning.loop import Passed, Training
 from codekin.learning.material import Embed, Material
 from codekin.learning.pieces import Piece, split
-from codekin.learning.train_encoder import SHARES, Weights, between, encoder_files, train_encoder
+from codekin.learning.train_encoder import SHARES, Pupil, between
 from codekin.learning.train_head import Sides, accuracy_of, train_head
 from codekin.learning.triplets import Mined, Mix, mine_some, mine_triplets
+from codekin.learning.unfinished import NOWHERE, Unfinished
 from codekin.models.checkpoints import head_files
-from codekin.models.embedders import BUNDLED, load_bundled
 from codekin.models.heads import apply_head, head_space
 from codekin.seams import Embedder, Vectors
 
@@ -35,12 +34,24 @@ VALIDATED = 100
 NOTHING = "No two functions share a pattern: there is nothing to learn from yet."
 
 
+def no_pupil() -> Pupil:
+    """Where nothing can be trained."""
+    raise LearningError("This model's weights are not at hand: take the method head.")
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
-    """The model that is learned on, and what embeds with it; vectors are kept from run to run."""
+    """The model that is learned on, and what embeds with it; vectors are kept from run to run.
+
+    `pupil` opens what of it can be trained. `keep` takes an epoch's figures, files and space of its checkpoint;
+    `unfinished` names the place for the state of a run with these texts and choices.
+    """
 
     embedder: Embedder
     embed: Embed
+    pupil: Callable[[], Pupil] = field(default=no_pupil)
+    keep: Callable[[dict[str, Any], Mapping[str, bytes], str], None] = lambda *_: None
+    unfinished: Callable[..., Unfinished] = lambda *_: NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +68,7 @@ class Taught:
 
 def teach(method: str, base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
     """Learns by a method. Raises LearningError where there is nothing to learn from or the model cannot learn so."""
-    if method == "lora":
-        raise LearningError("LoRA needs one of the large models, and none is pulled: take the method head or full.")
-    return (_teach_encoder if method == "full" else _teach_head)(base, material, order, told)
+    return _teach_head(base, material, order, told) if method == "head" else _teach_encoder(base, material, order, told)
 
 
 def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
@@ -81,6 +90,7 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
     for passed, matrix in train_head(sides, start, training):
         head = matrix
         epochs.append(figures(passed, head))
+        base.keep(epochs[-1], head_files(head), head_space(base.embedder.space, head))
         told("training", passed.number, training.epochs)
     space, final = head_space(base.embedder.space, head), head
     embed: Embed = lambda texts: apply_head(final, base.embed(texts))  # noqa: E731
@@ -89,10 +99,7 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
 
 def _teach_encoder(base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
     """Full training with early stopping and interpolation, both by files that neither triplets nor the gate use."""
-    bundled = load_bundled(BUNDLED)
-    if bundled.space != base.embedder.space:
-        raise LearningError("Only the bundled encoder learns with all its weights: take the method head.")
-    mix, training = order
+    pupil, (mix, training) = base.pupil(), order
     rest, validation = split(material.learned, VALIDATION)
     rows = {id(piece): row for piece, row in zip(material.learned, material.vectors, strict=True)}
     mined = _mined(rest, np.asarray([rows[id(piece)] for piece in rest], np.float32), mix, material.changed)
@@ -101,12 +108,16 @@ def _teach_encoder(base: Base, material: Material, order: tuple[Mix, Training], 
     best, chosen = judge(base.embed), None
     epochs = [_epoch(None, validation=best)]
     steps: Callable[[int, int], None] = lambda done, total: told("training", done, total)  # noqa: E731
-    for passed, begun, trained in train_encoder(BUNDLED, texts, training, steps):  # type: ignore[arg-type]
+    for passed, begun, trained in pupil.train(texts, training, steps, base.unfinished(texts, training)):  # type: ignore[arg-type]
         found, weights = max(
-            ((judge(_local(mixed).embed), mixed) for mixed in (between(begun, trained, share) for share in SHARES)),
+            (
+                (judge(pupil.local(mixed).embed), mixed)
+                for mixed in (between(begun, trained, share) for share in SHARES)
+            ),
             key=lambda pair: pair[0],
         )
         epochs.append(_epoch(passed, validation=found))
+        base.keep(epochs[-1], pupil.files(weights), pupil.local(weights).space)
         if found <= best:
             break
         best, chosen = found, weights
@@ -114,16 +125,8 @@ def _teach_encoder(base: Base, material: Material, order: tuple[Mix, Training], 
         raise LearningError(
             "Training the encoder made it find nothing better, so nothing was kept: more code may help."
         )
-    local = _local(chosen)
-    return Taught(encoder_files(BUNDLED, chosen), local.space, local.embed, len(mined.rows), mined.note, epochs)
-
-
-def _local(weights: Weights) -> Embedder:
-    """An embedder with these weights, read through the same files that a checkpoint will have."""
-    with tempfile.TemporaryDirectory(prefix="codekin-") as folder:
-        for name, content in encoder_files(BUNDLED, weights).items():
-            (Path(folder) / name).write_bytes(content)
-        return load_bundled(Path(folder))
+    local = pupil.local(chosen)
+    return Taught(pupil.files(chosen), local.space, local.embed, len(mined.rows), mined.note, epochs)
 
 
 def _judge_of(asked: Sequence[Piece], others: Sequence[Piece]) -> Callable[[Embed], float]:

@@ -24,14 +24,17 @@ from codekin.errors import CheckpointError
 from codekin.seams import Vectors
 
 BASE = "base"
-FULL = "full"
-"""The method whose checkpoints hold an encoder."""
+FULL, LORA = "full", "lora"
+ENCODERS = (FULL, LORA)
+"""The methods whose checkpoints hold an encoder, or an adapter of one: texts are embedded anew for them."""
 
 HEAD = "head.safetensors"
 TENSOR = "head"
 MANIFEST = "manifest.json"
 META = "meta.json"
 LARGEST_HEADER = 1_000_000
+_EPOCH = re.compile(r"-e\d+$")
+"""The end of the name of a single epoch's checkpoint; the one that a run decided on has none."""
 
 
 def write_head(folder: Path, name: str, head: Vectors, meta: Mapping[str, Any]) -> Path:
@@ -111,10 +114,14 @@ def read_matrix(folder: Path, name: str, base_space: str) -> Vectors:
 def retain(folder: Path, keep: int) -> list[str]:
     """Deletes the oldest beyond `keep`, never the one that is active or latest; returns what went.
 
-    What a killed writer left half done goes too, so no other may be writing.
+    Of the single epochs only those of the latest run stay. What a killed writer left half done goes too, so no
+    other may be writing.
     """
     safe = {pointed(folder, "active"), pointed(folder, "latest")}
-    old = [name for name in names(folder)[: -keep or None] if name not in safe]
+    there = names(folder)
+    decided = [name for name in there if not _EPOCH.search(name)]
+    epochs = [name for name in there if _EPOCH.search(name) and _EPOCH.sub("", name) not in decided[-1:]]
+    old = [name for name in [*epochs, *decided[: -keep or None]] if name not in safe]
     for path in (*(folder / name for name in old), *folder.glob(".*.part")):
         shutil.rmtree(path, ignore_errors=True)
     return old

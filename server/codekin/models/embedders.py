@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from itertools import accumulate, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +18,17 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from codekin.errors import CheckpointError
+from codekin.models.adapters import WEIGHTS, merged, read_adapter
 from codekin.models.batching import TOKEN_BUDGET, plan_batches
-from codekin.models.bert import build_bert
+from codekin.models.bert import Bert, build_bert
 from codekin.models.cutting import SCHEME, cut_text
 from codekin.models.kernels import Kernel, fastest_kernel
 from codekin.models.preparation import LONGEST, prepare
 from codekin.models.weights import file_digest, read_json, read_tensors
 from codekin.seams import Step, TextKind, Vectors
+
+if TYPE_CHECKING:  # it brings transformers' side, which the bundled encoder does without
+    from codekin.models.pretrained import Encoder
 
 BUNDLED = Path(__file__).with_name("codekin_embed")
 
@@ -46,7 +50,8 @@ class LocalEmbedder:
     `forward` takes id sequences and the kind of text and gives unit vectors (n, dimensions).
     `head` is an optional matrix (dimensions, dimensions): v becomes normalise(head @ v).
     `cut` counts the texts that were longer than the model reads since it was loaded; `note`
-    says why this embedder stands in for another; `truncations` are the shorter vectors it offers.
+    says why this embedder stands in for another; `truncations` are the shorter vectors it offers;
+    `adapt` gives the same model under the LoRA adapter in a folder.
     """
 
     name: str
@@ -59,6 +64,8 @@ class LocalEmbedder:
     longest: int = 512
     note: str = ""
     truncations: tuple[int, ...] = ()
+    adapt: "Callable[[Path], LocalEmbedder] | None" = field(default=None, compare=False)
+    encoder: "Encoder | None" = field(default=None, compare=False)
     cut: int = field(default=0, compare=False)
 
     def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
@@ -93,18 +100,32 @@ def load_bundled(
     Raises CheckpointError where a file is missing, damaged or foreign to the others.
     """
     config = read_json(folder / "config.json")
-    weights = folder / "model.safetensors"
-    bert = build_bert(read_tensors(weights), config, kernel or fastest_kernel(kernel_cache))
+    tensors = read_tensors(folder / "model.safetensors")
+    kernel = kernel or fastest_kernel(kernel_cache)
+    bert = build_bert(tensors, config, kernel)
     longest = min(int(config.get("max_tokens", bert.longest)), bert.longest)
     tokenizer = read_tokenizer(folder / "tokenizer.json", vocabulary=bert.words.shape[0])
-    return LocalEmbedder(
+    space = _bundled_space(folder, longest)
+
+    def adapt(learned: Path) -> LocalEmbedder:
+        weights = merged(read_tensors(folder / "model.safetensors"), read_adapter(learned))
+        under = fingerprint(space, "lora", file_digest(learned / WEIGHTS))
+        return replace(embedder, space=under, forward=_forward_of(build_bert(weights, config, kernel)), adapt=None)
+
+    embedder = LocalEmbedder(
         name="codekin_embed",
-        space=_bundled_space(folder, longest),
+        space=space,
         dimensions=bert.dimensions,
         tokenize=bert_tokenize(tokenizer, longest),
-        forward=lambda ids, kind: bert.embed(ids),  # noqa: ARG005 - this encoder treats queries and passages alike
+        forward=_forward_of(bert),
         longest=longest,
+        adapt=adapt,
     )
+    return embedder
+
+
+def _forward_of(bert: Bert) -> Callable[[list[list[int]], TextKind], Tensor]:
+    return lambda ids, kind: bert.embed(ids)  # noqa: ARG005 - this encoder treats queries and passages alike
 
 
 def _bundled_space(folder: Path, longest: int) -> str:

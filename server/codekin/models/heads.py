@@ -72,7 +72,7 @@ def active_head(folder: Path, base_space: str) -> Head | None:
     Raises CheckpointError for one that is refused.
     """
     name = checkpoints.pointed(folder)
-    if name == checkpoints.BASE or checkpoints.read_meta(folder, name).get("method") == checkpoints.FULL:
+    if name == checkpoints.BASE or checkpoints.read_meta(folder, name).get("method") in checkpoints.ENCODERS:
         return None
     return read_head(folder, name, base_space)
 

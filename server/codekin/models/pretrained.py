@@ -6,6 +6,8 @@ tokenised, pooled and adapted; nothing of where its files come from.
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from codekin.errors import CheckpointError, ModelError
+from codekin.models import adapters as lora
 from codekin.models.catalogue import Model
 from codekin.models.checks import check_folder
 from codekin.models.cutting import SCHEME, cut_text
@@ -27,6 +30,11 @@ from codekin.seams import TextKind
 PASSAGE_LIMIT = 2048
 """Tokens read of a text: longer fragments are split long before; a longer context costs its square."""
 
+MOST_ATTACHED = 3
+"""Learned adapters that stay beside the weights at a time."""
+
+_DROPOUTS = ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout", "hidden_dropout", "dropout")
+
 
 def load_pretrained(
     model: Model, folder: Path, *, device: str = "cpu", dtype: str = "auto", dimensions: int = 0
@@ -36,56 +44,136 @@ def load_pretrained(
     `dimensions` truncates (Matryoshka) where the row allows it. Raises CheckpointError or ModelError.
     """
     files = check_folder(folder, model.architecture)
-    width = _truncation(model, dimensions)
-    chosen = torch_dtype(dtype, device)
-    module = load_module(model, folder, chosen).to(device).eval()
-    adapters = load_adapters(module, model, folder)
-    vocabulary = Vocabulary(folder / "tokenizer.json")
-    encoder = Encoder(module, model, width, adapters)
+    encoder = open_encoder(model, folder, device=device, dtype=dtype, dimensions=dimensions)
     longest = min(model.context, PASSAGE_LIMIT)
     digests = [file_digest(file) for file in (*files, folder / "tokenizer.json")]
+    width = encoder.width
     space = fingerprint(
         model.key,
         *digests,
         *(model.causal, model.pooling, dict(model.prompts), dict(model.adapters), width, longest, SCHEME),
     )
-    return LocalEmbedder(
+    embedder = LocalEmbedder(
         name=model.key,
         space=space,
         dimensions=width,
-        tokenize=tokenizer_of(model, vocabulary, longest),
+        tokenize=tokenizer_of(model, Vocabulary(folder / "tokenizer.json"), longest),
         forward=encoder.embed,
         longest=longest,
         truncations=model.truncations,
     )
+    return replace(embedder, adapt=partial(_adapted, embedder, encoder), encoder=encoder)
+
+
+def _adapted(embedder: LocalEmbedder, encoder: "Encoder", folder: Path) -> LocalEmbedder:
+    """The same embedder under the adapter in a folder; both share the weights and may be used side by side."""
+    digest = file_digest(folder / lora.WEIGHTS)
+    adapter = lora.read_adapter(folder)
+    name = f"learned_{digest[:16]}"
+    encoder.learn(name, adapter)
+
+    def forward(sequences: list[list[int]], kind: TextKind) -> Tensor:
+        return encoder.embed(sequences, kind, name)
+
+    space = fingerprint(embedder.space, "lora", digest)
+    return replace(embedder, space=space, forward=forward, adapt=None, encoder=None, cut=0)
+
+
+def open_encoder(
+    model: Model, folder: Path, *, device: str = "cpu", dtype: str = "auto", dimensions: int = 0
+) -> "Encoder":
+    """The module of a catalogue row with its pooling and adapters, without a tokenizer."""
+    module = load_module(model, folder, torch_dtype(dtype, device)).to(device).eval()
+    adapters = load_adapters(module, model, folder)
+    return Encoder(module, model, _truncation(model, dimensions), adapters)
 
 
 class Encoder:
     """A transformers encoder with pooling, adapters and truncation; safe to call from many threads."""
 
     def __init__(self, module: nn.Module, model: Model, width: int, adapters: frozenset[str]) -> None:
-        self._module = module
-        self._model = model
-        self._width = width
-        self._adapters = adapters
+        self.module = module
+        self.model = model
+        self.width = width
+        self._adapters = set(adapters)
+        self._still = list(module.parameters())
+        self._learned: dict[str, lora.Adapter | None] = {}
         # Choosing an adapter changes the module, so the choice and the forward are one step.
         self._lock = threading.Lock()
 
     @torch.inference_mode()
-    def embed(self, sequences: list[list[int]], kind: TextKind | str) -> Tensor:
-        """Unit vectors (n, width) of id sequences."""
-        device = next(self._module.parameters()).device
-        ids, mask = padded(sequences, self._model.end_id or 0)
+    def embed(self, sequences: list[list[int]], kind: TextKind | str, learned: str = "") -> Tensor:
+        """Unit vectors (n, width) of id sequences, under a learned adapter where one is named."""
         with self._lock:
-            self._adapt(kind)
-            hidden = self._module(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
-        pooled = pool(hidden.float(), mask.to(device), self._model.pooling)
-        return functional.normalize(pooled[:, : self._width], dim=1)
+            self.module.eval()
+            return self._forward(sequences, kind, learned)
 
-    def _adapt(self, kind: str) -> None:
-        adapter = self._model.adapters.get(kind)
-        if adapter in self._adapters:
-            self._module.set_adapter(adapter)  # type: ignore[operator] # a transformers module
+    def encode(self, sequences: Sequence[Sequence[int]], kind: TextKind | str, learned: str) -> Tensor:
+        """The same with gradients for what is learned, and activations computed again where that saves memory."""
+        with self._lock:
+            self.module.train()
+            return self._forward(sequences, kind, learned)
+
+    def learn(self, name: str, adapter: lora.Adapter | None = None) -> dict[str, nn.Parameter]:
+        """Attaches an adapter under a name, an earlier one's or a fresh one; gives its parameters.
+
+        Of those that serve only the latest few are kept attached; an older one is attached again when it is asked for.
+        """
+        with self._lock:
+            return self._attach(name, adapter)
+
+    def forget(self, name: str) -> None:
+        """Takes a learned adapter away."""
+        with self._lock:
+            if name in self._learned and name in self._adapters:
+                self._detach(name)
+            self._learned.pop(name, None)
+
+    def _detach(self, name: str) -> None:
+        self._adapters.discard(name)
+        lora.detach(self.module, name, sorted(self._adapters))
+
+    def save_memory(self) -> None:
+        """Has training compute activations a second time rather than keep them."""
+        by_its_name_of_old = "gradient_checkpointing_enable"
+        enable = getattr(self.module, "activation_checkpointing_enable", None) or getattr(
+            self.module, by_its_name_of_old
+        )
+        enable()
+
+    def _attach(self, name: str, adapter: lora.Adapter | None) -> dict[str, nn.Parameter]:
+        if name in self._adapters:
+            return {}
+        serving = [other for other in self._learned if self._learned[other] and other in self._adapters]
+        for old in serving[: 1 - MOST_ATTACHED or None] if len(serving) >= MOST_ATTACHED else ():
+            self._detach(old)
+        parameters = lora.attach(self.module, self.model.architecture, name, adapter)
+        self._adapters.add(name)
+        self._learned[name] = adapter
+        return parameters
+
+    def _forward(self, sequences: Sequence[Sequence[int]], kind: TextKind | str, learned: str) -> Tensor:
+        device = next(self.module.parameters()).device
+        ids, mask = padded(sequences, self.model.end_id or 0)
+        self._adapt(kind, learned)
+        hidden = self.module(input_ids=ids.to(device), attention_mask=mask.to(device)).last_hidden_state
+        pooled = pool(hidden.float(), mask.to(device), self.model.pooling)
+        return functional.normalize(pooled[:, : self.width], dim=1)
+
+    def _adapt(self, kind: str, learned: str) -> None:
+        """Has the adapter of this kind of text count, and the learned one beside it, and no other."""
+        if learned and learned not in self._adapters:
+            self._attach(learned, self._learned[learned])
+        task = self.model.adapters.get(kind)
+        wanted = [name for name in (task, learned) if name in self._adapters]
+        if wanted:
+            if self._learned:
+                self.module.enable_adapters()  # type: ignore[operator] # a transformers module
+            self.module.set_adapter(wanted)  # type: ignore[operator]
+            for parameter in self._still:  # the adapter of a task would learn too
+                parameter.requires_grad_(False)
+        elif self._learned:
+            self.module.disable_adapters()  # type: ignore[operator]
 
 
 def pool(hidden: Tensor, mask: Tensor, pooling: str) -> Tensor:
@@ -144,6 +232,9 @@ def load_module(model: Model, folder: Path, dtype: torch.dtype) -> nn.Module:
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     # Since transformers 5.2 this switches Qwen2 between causal and bidirectional attention.
     config.is_causal, config.use_cache = model.causal, False
+    for name in _DROPOUTS:  # what learns here sees a text as what serves does
+        if hasattr(config, name):
+            setattr(config, name, 0.0)
     try:
         module, report = getattr(transformers, classes[model.architecture]).from_pretrained(
             folder,

@@ -24,7 +24,8 @@ class RemoteEmbedder:
 
     Asks the server once, at the start, for the model's space and dimensions. Raises WireError
     when the server cannot be reached, ModelError when it has no such model. `priority` is
-    passed on to our own daemon: `index` waits behind queries.
+    passed on to our own daemon: `index` waits behind queries; with `root` the encoder that was trained for this
+    workspace embeds, where there is one. `base_space` is then the space of the model that it was trained from.
     """
 
     def __init__(  # noqa: PLR0913
@@ -36,11 +37,13 @@ class RemoteEmbedder:
         timeout: float = 60.0,
         priority: str = "index",
         texts_per_request: int = TEXTS_PER_REQUEST,
+        root: str = "",
     ) -> None:
         place = str(address).rstrip("/")
         place = place.removesuffix("/v1") if "://" in place else place
         self._client = WithdrawableClient(endpoint(place, api_key, timeout))
         self._texts_per_request = texts_per_request
+        self._root = {"root": root} if root else {}
         self._extra: dict[str, Any] = {}
         self.dimensions = 0
         try:
@@ -76,17 +79,18 @@ class RemoteEmbedder:
         """Take over the server's word on its model; a foreign server's dimensions are seen on a sample."""
         self.name = str(row["id"])
         if row.get("space"):
-            self._extra = {"priority": priority}
+            self._extra = {"priority": priority, **self._root}
             self.space, self.dimensions = str(row["space"]), int(row["dimensions"])
+            self.base_space = str(row.get("base_space", self.space))
             return
         *_, answer = self._client.post("/v1/embeddings", self._body(["dimensions"], "passage"))
         self.dimensions = self._vectors(answer, 1).shape[1]
         digest = sha256(f"{place}\0{self.name}\0{self.dimensions}".encode()).hexdigest()
-        self.space = f"remote-{digest[:16]}"
+        self.base_space = self.space = f"remote-{digest[:16]}"
 
     def _row(self, model: str, place: str) -> dict[str, Any]:
         """The model's row of `/v1/models`; the first embedder (or the first row) when none is named."""
-        rows = (self._client.get("/v1/models") or {}).get("data", [])
+        rows = (self._client.get("/v1/models", **self._root) or {}).get("data", [])
         embedders = [row for row in rows if row.get("space")] or rows
         chosen = [row for row in rows if row.get("id") == model] if model else embedders[:1]
         if not chosen:

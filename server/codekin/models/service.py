@@ -88,10 +88,16 @@ class EmbeddingService:
         kind: TextKind = "passage",
         priority: Priority = "query",
         cancelled: threading.Event | None = None,
+        embedder: Embedder | None = None,
     ) -> Future[Embedded]:
-        """Embed soon, in a worker thread; the future holds the vectors and their space."""
+        """Embed soon, in a worker thread, with the loaded embedder or another one.
+
+        The future holds the vectors and their space.
+        """
         wanted = list(texts)
-        return self._lanes.submit(lambda: _embedding_steps(self.embedder(), wanted, kind), priority, cancelled)
+        return self._lanes.submit(
+            lambda: _embedding_steps(embedder or self.embedder(), wanted, kind), priority, cancelled
+        )
 
     def embed_batch(self, texts: Sequence[str], kind: TextKind = "passage", priority: Priority = "query") -> Vectors:
         """Vectors of shape (len(texts), dimensions); blocks until they are there."""

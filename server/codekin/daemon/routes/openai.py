@@ -17,10 +17,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from codekin import places
 from codekin.daemon import generators
 from codekin.daemon.asked import Asked
-from codekin.daemon.state import daemon_of
-from codekin.errors import ModelError, UsageError
+from codekin.daemon.engine import QueryEmbedder
+from codekin.daemon.state import Daemon, daemon_of
+from codekin.errors import CheckpointError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from codekin.daemon.completions import Answer
@@ -29,23 +31,27 @@ if TYPE_CHECKING:
     from codekin.seams import Embedder
 
 log = logging.getLogger(__name__)
-
 TEXTS_LIMIT = 2048
 
 extension = generators.extension
 
 
 async def models(request: Request) -> Response:
-    """The embedder that is loaded (waiting for it) and the generators that are on this machine."""
-    daemon = daemon_of(request)
-    embedder = await asyncio.to_thread(lambda: daemon.engine.service().embedder(120))
+    """The embedder that is loaded (waiting for it) and the generators that are on this machine.
+
+    With ?root= the embedder is the encoder that was trained for this workspace, where there is one.
+    """
+    daemon, asked = daemon_of(request), await Asked.of(request)
+    base = await asyncio.to_thread(lambda: daemon.engine.service().embedder(120))
+    embedder = await _trained(daemon, asked) or base
     keys = await asyncio.to_thread(generators.generators_here, daemon.settings.models)
-    rows = [{**_row(embedder.name), "space": embedder.space, "dimensions": embedder.dimensions}]
+    about = {"space": embedder.space, "dimensions": embedder.dimensions, "base_space": base.space}
+    rows = [{**_row(base.name), **about}]
     return JSONResponse({"object": "list", "data": rows + [_row(key) for key in keys]})
 
 
 async def embeddings(request: Request) -> Response:
-    """{"model", "input", "dimensions"?, "encoding_format"?, "kind"?, "priority"?} gives OpenAI's list.
+    """{"model", "input", "dimensions"?, "encoding_format"?, "kind"?, "priority"?, "root"?} gives OpenAI's list.
 
     Beside it stand "space" and "cut": the positions of texts that were longer than the model reads.
     """
@@ -58,10 +64,12 @@ async def embeddings(request: Request) -> Response:
     lane = "index" if asked.text("priority", "query") == "index" else "query"
     service = await asyncio.to_thread(daemon.engine.service)
     width = _width(asked, await asyncio.to_thread(service.embedder, 120))
+    trained = await _trained(daemon, asked)
 
     withdrawn = threading.Event()
     try:
-        embedded = await asyncio.wrap_future(service.submit(texts, kind, lane, withdrawn))  # type: ignore[arg-type]
+        job = service.submit(texts, kind, lane, withdrawn, trained)  # type: ignore[arg-type]
+        embedded = await asyncio.wrap_future(job)
     finally:
         withdrawn.set()
     vectors = _truncated(embedded.vectors, width)
@@ -132,6 +140,27 @@ async def _steps(service: "GenerationService", ask: "Ask", withdrawn: threading.
     while (step := await arrived.get()) is not None:
         yield step
     future.result()
+
+
+async def _trained(daemon: Daemon, asked: Asked) -> "Embedder | None":
+    """The encoder that the pointer of the workspace `root` names; None without one, or where it is refused."""
+    if not asked.values.get("root"):
+        return None
+    root = asked.root()
+
+    def read() -> "Embedder | None":
+        from codekin.models import checkpoints  # noqa: PLC0415 - brings numpy
+
+        folder = places.learning_folder(daemon.data, root)
+        name = checkpoints.pointed(folder)
+        try:
+            found = None if name == checkpoints.BASE else daemon.engine.learned(folder, name)
+        except CheckpointError as error:
+            log.warning("The model as it came serves: %s", error)
+            return None
+        return found.within if isinstance(found, QueryEmbedder) else None
+
+    return await asyncio.to_thread(read)
 
 
 def _width(asked: Asked, embedder: "Embedder") -> int:
