@@ -1,5 +1,6 @@
 """A run comes to a decision, keeps what it must and leaves a way back."""
 
+import errno
 import json
 from datetime import UTC, datetime
 
@@ -17,6 +18,7 @@ from codekin.learning.schedule import BY_SCHEDULE
 from codekin.learning.triplets import Mix
 from codekin.models import checkpoints
 from codekin.models.heads import active_head, read_head
+from codekin.models.learned import name_of_space
 
 ORDER = Order(Mix(count=300), Training(epochs=2), date="2026-03-01")
 
@@ -27,6 +29,10 @@ def test_a_better_model_takes_over(shared_index, embedder, folder):
     assert run.decision == history.ACTIVATED
     assert checkpoints.pointed(folder) == run.checkpoint == checkpoints.pointed(folder, "latest")
     assert active_head(folder, embedder.space).matrix.shape == (64, 64)
+    assert checkpoints.names(folder) == [f"{run.checkpoint}-e1", f"{run.checkpoint}-e2", run.checkpoint]
+    assert go_back(folder, f"{run.checkpoint}-e1", embedder) == f"{run.checkpoint}-e1"
+    assert name_of_space(folder, active_head(folder, embedder.space).space) == f"{run.checkpoint}-e1"
+    assert go_back(folder, run.checkpoint, embedder) == run.checkpoint
     row = history.as_row(run, run.checkpoint)
     assert row["active"]
     assert row["after"]["map"] > row["before"]["map"] + 0.03
@@ -80,6 +86,31 @@ def test_the_next_run_sees_what_changed_since(tmp_path, embedder, folder):
         night = Order(Mix(300), Training(1), asked_by=BY_SCHEDULE, date="2026-03-02")
         quiet = learn(index, folder, embedder, night, no_progress)
     assert (quiet.decision, quiet.reason) == (history.SKIPPED, "Nothing changed since the last run.")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "is full: free some space and learn again"),
+        (MemoryError(), "Memory ran out even for one triplet at a time: close other programs"),
+    ],
+)
+def test_a_trouble_is_named_and_the_old_model_serves_on(shared_index, embedder, folder, monkeypatch, trouble, said):
+    """Wherever it happens, one sentence says what to do, in the history as well."""
+    checkpoints.write_head(folder, "old", np.eye(64, dtype=np.float32), {"base_space": embedder.space})
+    checkpoints.point(folder, "active", "old")
+
+    def fail(*_: object) -> None:
+        raise trouble
+
+    monkeypatch.setattr(checkpoints, "_write_durably", fail)
+    with pytest.raises(LearningError, match=said):
+        learn(shared_index, folder, embedder, ORDER, no_progress)
+    (run,) = history.runs(folder)
+    assert (run.decision, history.used_until(folder)) == (history.FAILED, 0)
+    assert said in run.reason
+    assert "the old model serves on" in run.reason
+    assert active_head(folder, embedder.space).name == "old"
 
 
 def test_a_failed_run_uses_no_changes(shared_index, embedder, folder):
@@ -167,4 +198,8 @@ def test_old_checkpoints_go_but_never_the_active_one(folder):
     (folder / ".c9.part").mkdir()
     checkpoints.retain(folder, 2)
     assert checkpoints.names(folder) == ["c0", "c4", "c5"]
+    for name in ("c6-e1", "c6", "c7-e1", "c7-e2", "c7"):
+        checkpoints.write_head(folder, name, np.eye(2, dtype=np.float32), {"base_space": "s"})
+    checkpoints.retain(folder, 2)
+    assert checkpoints.names(folder) == ["c0", "c6", "c7-e1", "c7-e2", "c7"]
     assert not (folder / ".c9.part").exists()

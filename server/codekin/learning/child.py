@@ -30,7 +30,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _read(arguments)
     os.nice(NICENESS - os.nice(0))
     GOING.set()
+    if "WORLD_SIZE" in os.environ:
+        return _in_crew(given)
     threading.Thread(target=_follow_parent, name="parent", daemon=True).start()
+    return _alone(given)
+
+
+def _in_crew(given: argparse.Namespace) -> int:
+    """Under torchrun: the first process leads, the others train along."""
+    from codekin.learning.crew import joined, part  # noqa: PLC0415 - brings torch
+    from codekin.learning.train_encoder import assist, dismiss  # noqa: PLC0415
+
+    crew = joined()
+    try:
+        if not crew.leads:
+            assist(crew)
+            return 0
+        status = _alone(given)
+        dismiss(crew)
+        return status
+    finally:
+        part()
+
+
+def _alone(given: argparse.Namespace) -> int:
     try:
         result = _triplets(given) if given.triplets else _learn(given)
     except CodekinError as error:

@@ -89,10 +89,10 @@ def fit(  # noqa: PLR0913, PLR0917 - what a training is made of
     """
     optimizer = torch.optim.AdamW(student.parameters, lr=rate, weight_decay=0.0)
     at = company.unfinished.take_up(student.parameters, optimizer)
-    yield from _passed_before(student, at, company)
     size = most = _size(count, choices)
     steps = max(1, choices.epochs * -(-count // size))
     try:
+        yield from _passed_before(student, at, company)
         for number in range(len(at.losses) + 1, choices.epochs + 1):
             if not company.crew.agreed(True):
                 return
@@ -111,10 +111,11 @@ def fit(  # noqa: PLR0913, PLR0917 - what a training is made of
             at.batches, at.total, at.spent = 0, 0.0, 0.0
             company.keep(at, student, optimizer, ended=True)
             yield passed
-    finally:
+    except GeneratorExit:
         # Who stops early lets the others know, which wait for the next epoch.
         if company.crew.leads and len(at.losses) < choices.epochs:
             company.crew.agreed(False)
+        raise
 
 
 def _passed_before(student: Student, at: Position, company: Company) -> Iterator[Passed]:

@@ -7,7 +7,7 @@ torchrun each process reads a share of every batch.
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -252,7 +252,8 @@ def _fitted(
     rate, stepped, unfinished = how
     crew = joined()
     if crew.leads:
-        crew.agreed((subject, texts, choices, unfinished.home, unfinished.key))
+        model = replace(subject.model, prompts=dict(subject.model.prompts), adapters=dict(subject.model.adapters))
+        crew.agreed((replace(subject, model=model), texts, choices, unfinished.home, unfinished.key))
     yield from fit(student, len(texts[0]), choices, rate, stepped, Company(unfinished, crew))
 
 

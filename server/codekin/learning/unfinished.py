@@ -100,7 +100,8 @@ class Unfinished:
             with part.open("rb") as file:
                 os.fsync(file.fileno())
             part.replace(self._folder / name)
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
     def _read(self, name: str, parameters: Sequence[Tensor]) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """A file of this very run whose tensors fit."""
