@@ -146,16 +146,50 @@ def test_a_withdrawn_text_frees_the_worker_within_a_token(starcoder: Generator) 
 
 def test_the_model_used_least_lately_makes_room() -> None:
     """A second model that does not fit beside the first, or an idle one that keeps its memory."""
-    now = [0.0]
-    resident: Residency[str] = Residency(10, lambda: now[0])
-    for key, size in (("a", 4), ("b", 4), ("a", 4), ("c", 4)):
+    now, gone = [0.0], []
+    resident = Residency(10, lambda: now[0])
+    for key in "abac":
         now[0] += 1
-        assert resident.get(key, size, key.upper) == key.upper()
-    assert resident.loaded() == {"a": 4, "c": 4}
+        if key in resident.held():
+            resident.touch(key)
+        else:
+            resident.enter(key, 4, lambda key=key: gone.append(key))
+    assert (resident.held(), gone) == ({"a": 4, "c": 4}, ["b"])
     now[0] = 10
-    resident.get("a", 4, str)
+    resident.touch("a")
     assert resident.release_idle(5) == ["c"]
-    assert resident.loaded() == {"a": 4}
+    assert (resident.held(), gone) == ({"a": 4}, ["b", "c"])
+
+
+def test_embedder_and_generator_make_room_for_each_other(starcoder: Generator) -> None:
+    """Two models that do not fit together would fill the memory, or one would never get its turn."""
+    resident = Residency(10)
+    loads: list[str] = []
+    embedding = EmbeddingService(lambda: (loads.append("embedder"), FakeEmbedder())[1], resident, lambda: 6)
+    generation = GenerationService(lambda key: (loads.append(key), starcoder)[1], lambda _: 6, resident)
+    ask = Ask(prompt="x", model="m", sampling=Sampling(max_tokens=2))
+    vector = embedding.embed("a")
+    text = generation.generate(ask).text
+    assert (embedding.state().phase, embedding.state().name) == ("idle", "fake")
+    np.testing.assert_array_equal(embedding.embed("a"), vector)
+    assert (embedding.state().phase, generation.loaded()) == ("ready", {})
+    assert generation.generate(ask).text == text
+    assert loads == ["embedder", "m", "embedder", "m"]
+    assert resident.release_idle(0) == ["m"]
+    embedding.close()
+    generation.close()
+
+
+def test_a_model_that_was_let_go_is_loaded_once_for_many(gated: tuple[GatedEmbedder, EmbeddingService]) -> None:
+    """Callers at the same time would each load the model, or wait for each other for ever."""
+    resident, loads = Residency(), []
+    service = EmbeddingService(lambda: (loads.append(1), FakeEmbedder())[1], resident)
+    service.embed("x")
+    assert resident.release_idle(0) == ["embedder"]
+    both = [service.submit([f"text {number}"], "passage", lane) for number in range(6) for lane in ("query", "index")]
+    assert all(future.result(20).vectors.shape == (1, 64) for future in both)
+    assert len(loads) == 2
+    service.close()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from codekin.settings import Settings
 if TYPE_CHECKING:  # the seams bring numpy, which the first handshake does not need
     from concurrent.futures import Future
 
+    from codekin.models.residency import Residency
     from codekin.models.service import EmbeddingService
     from codekin.seams import Embedder, TextKind, Vectors
 
@@ -41,6 +43,26 @@ class Engine:
         self._begun = threading.Lock()
         self._reading = threading.Lock()
         self._imported = threading.Event()
+        self._sizing = threading.Lock()
+        self._resident: Residency | None = None
+
+    def resident(self) -> "Residency":
+        """What keeps the embedder and the generators within the memory together; may import torch."""
+        with self._sizing:
+            if self._resident is None:
+                from codekin.models import planner  # noqa: PLC0415 - looks at the machine
+                from codekin.models.residency import Residency  # noqa: PLC0415
+
+                models = self._settings.models
+                free = int(models.memory_gb * (1 << 30)) or planner.free_memory(planner.device_for(models.device))
+                self._resident = Residency(free)
+            return self._resident
+
+    def release_idle(self) -> None:
+        """Lets go of the models that nobody has used for the time of the settings."""
+        if self._resident is not None:
+            for key in self._resident.release_idle(self._settings.models.idle_minutes * 60):
+                log.info("The model %s was let go of after %g idle minutes.", key, self._settings.models.idle_minutes)
 
     def begin(self) -> None:
         """Starts to load the model, the first time; returns at once."""
@@ -108,9 +130,11 @@ class Engine:
 
     def _load(self) -> None:
         try:
+            from codekin.models.loading import expected_bytes  # noqa: PLC0415
             from codekin.models.service import EmbeddingService  # noqa: PLC0415 - brings torch
 
-            self._service = EmbeddingService(self._chosen)
+            size = partial(expected_bytes, self._settings.models)
+            self._service = EmbeddingService(self._chosen, self.resident(), size, self._forget)
             self._imported.set()
             self._service.embedder()
         except CodekinError as error:
@@ -122,6 +146,11 @@ class Engine:
             self._imported.set()
             self._changed(False)
 
+    def _forget(self) -> None:
+        """The model was let go: so is what was made of it."""
+        with self._reading:
+            self._learned.clear()
+
     def _chosen(self) -> "Embedder":
         from codekin.models import choose_embedder  # noqa: PLC0415 - brings torch
 
@@ -129,7 +158,7 @@ class Engine:
 
 
 class QueryEmbedder:
-    """The service as an Embedder of one space: a reload in between ends on the old model."""
+    """The service as an Embedder of one space: what was asked for before a reload ends on the old model."""
 
     def __init__(self, service: "EmbeddingService", embedder: "Embedder | None" = None) -> None:
         """`embedder` is what embeds in the service's lanes in place of the model that it has loaded."""

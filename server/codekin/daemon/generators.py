@@ -15,6 +15,7 @@ from codekin.settings import ModelSettings
 if TYPE_CHECKING:
     from codekin.models.generators import GenerationService
     from codekin.models.remote_generation import RemoteGenerator
+    from codekin.models.residency import Residency
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +30,7 @@ def generation_service(daemon: Daemon) -> "GenerationService":
     """The daemon's service; the first call imports torch, so call it in a thread."""
     service: GenerationService | None = daemon.extras.get(KEY)
     if service is None:
-        service = _service(daemon.settings.models)
+        service = _service(daemon.settings.models, daemon.engine.resident())
         daemon.extras[KEY] = service
     return service
 
@@ -61,19 +62,18 @@ def chosen_generator(settings: ModelSettings, name: str) -> str:
     return here[0]
 
 
-def _service(settings: ModelSettings) -> "GenerationService":
+def _service(settings: ModelSettings, resident: "Residency") -> "GenerationService":
     from codekin.models import planner  # noqa: PLC0415 - bring torch
     from codekin.models.catalogue import find_model  # noqa: PLC0415
     from codekin.models.generators import GenerationService  # noqa: PLC0415
     from codekin.models.loading import load_generator, options_of  # noqa: PLC0415
 
     options = options_of(settings)
-    memory = options.memory or planner.free_memory()
 
     def size(key: str) -> int:
         return planner.need(find_model(key, settings.catalogue), "bfloat16", 4096).total
 
-    return GenerationService(lambda key: load_generator(key, options), size, memory, _remote(settings))
+    return GenerationService(lambda key: load_generator(key, options), size, resident, _remote(settings))
 
 
 def _remote(settings: ModelSettings) -> "RemoteGenerator | None":
@@ -109,9 +109,7 @@ async def _open(daemon: Daemon) -> None:
 async def _reap(daemon: Daemon) -> None:
     while True:
         await asyncio.sleep(CHECK_SECONDS)
-        service = daemon.extras.get(KEY)
-        if service is not None:
-            await asyncio.wrap_future(service.release_idle(daemon.settings.models.idle_minutes * 60))
+        await asyncio.to_thread(daemon.engine.release_idle)
 
 
 async def _close(daemon: Daemon) -> None:

@@ -75,13 +75,11 @@ def embedder_of(engine: Engine, workspace: Workspace) -> "Embedder | None":
     base, serving = engine.embedder(), workspace.index().serving_space()
     if base is None or serving is None or serving.fingerprint == base.space:
         return base
+    folder = places.learning_folder(workspace.data, workspace.root)
     kept = workspace.learned
-    if kept is None or kept[0] != (base.space, serving.fingerprint):
-        folder = places.learning_folder(workspace.data, workspace.root)
-        name = name_of_space(folder, serving.fingerprint)
-        found = engine.learned(folder, name) if name else base
-        kept = workspace.learned = ((base.space, serving.fingerprint), found)
-    return kept[1]
+    if kept is None or kept[0] != serving.fingerprint:
+        kept = workspace.learned = serving.fingerprint, name_of_space(folder, serving.fingerprint)
+    return engine.learned(folder, kept[1]) if kept[1] else base
 
 
 def _part_of_vectors(engine: Engine, index: "Index", embedder: "Embedder | None", digest: str) -> tuple[str, str]:

@@ -21,7 +21,6 @@ from codekin.settings import Settings, load_settings, settings_stamp
 
 if TYPE_CHECKING:
     from codekin.index import Index
-    from codekin.seams import Embedder
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +54,7 @@ class Workspace:
     listeners: set[asyncio.Queue[Event]] = field(default_factory=set)
     used: float = field(default_factory=time.monotonic)
     indexer: Indexer | None = None
-    learned: "tuple[tuple[str, str], Embedder] | None" = None
+    learned: tuple[str, str] | None = None
     """By the spaces of the base and of the index, what embeds queries."""
     _stamp: tuple[int, ...] | None = None
     _noted: list[str] = field(default_factory=list)

@@ -133,6 +133,7 @@ def _row_of_config(folder: Path, config: Mapping[str, Any], architecture: str, r
     ends = config.get("eos_token_id")
     end_ids = tuple(ends) if isinstance(ends, list) else () if ends is None else (int(ends),)
     last = architecture == "qwen2"
+    width = 4 if (config.get("dtype") or config.get("torch_dtype")) == "float32" else 2
     return Model(
         key=folder.name,
         role=role,
@@ -150,7 +151,7 @@ def _row_of_config(folder: Path, config: Mapping[str, Any], architecture: str, r
         hidden=hidden,
         inner=int(config.get("intermediate_size") or config.get("n_inner") or 4 * hidden),
         vocabulary=int(config["vocab_size"]),
-        parameters=sum(file.stat().st_size for file in folder.glob("*.safetensors")) // 2,
+        parameters=sum(file.stat().st_size for file in folder.glob("*.safetensors")) // width,
         summary=f"A {architecture} checkpoint in a folder of yours.",
     )
 

@@ -39,20 +39,21 @@ class Ask:
 class GenerationService:
     """Generates in a worker thread; `load` builds a generator by key, `size` tells its bytes.
 
-    Asks for the model `remote` go to the `remote` generator.
+    Asks for the model `remote` go to the `remote` generator. Other services may share `resident`.
     """
 
     def __init__(
         self,
         load: Callable[[str], Generator],
         size: Callable[[str], int] = lambda _: 0,
-        memory: int = 1 << 62,
+        resident: Residency | None = None,
         remote: RemoteGenerator | None = None,
     ) -> None:
         self._load = load
         self._remote = remote
         self._size = size
-        self._resident: Residency[Generator] = Residency(memory)
+        self._resident = resident or Residency()
+        self._generators: dict[str, Generator] = {}
         self._lanes = Lanes()
 
     def submit(
@@ -102,12 +103,9 @@ class GenerationService:
             withdrawn.set()
 
     def loaded(self) -> dict[str, int]:
-        """Keys and bytes of the models in memory."""
-        return self._resident.loaded()
-
-    def release_idle(self, seconds: float) -> Future[list[str]]:
-        """Let go of models not used for so long, behind the work at hand."""
-        return self._lanes.submit(lambda: iter([self._resident.release_idle(seconds)]))
+        """Keys and bytes of the generators in memory, the one used least lately first."""
+        held = self._resident.held()
+        return {key: held.get(key, 0) for key in sorted(self._generators, key=list(held).index)}
 
     def close(self) -> None:
         """End the worker threads."""
@@ -134,4 +132,17 @@ class GenerationService:
         yield from generator.steps(ids, ask.sampling, ask.draft)
 
     def _generator(self, model: str) -> Generator:
-        return self._resident.get(model, self._size(model), lambda: self._load(model))
+        """The generator, loaded if need be once there is room; what runs on one that is let go runs on."""
+        found = self._generators.get(model)
+        if found is None:
+            self._resident.enter(model, self._size(model), lambda: self._let_go(model))
+            try:
+                found = self._generators[model] = self._load(model)
+            except BaseException:
+                self._resident.leave(model)
+                raise
+        self._resident.touch(model)
+        return found
+
+    def _let_go(self, model: str) -> None:
+        self._generators.pop(model, None)

@@ -21,7 +21,7 @@ from codekin.models.checks import check_folder
 from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled, with_head
 from codekin.models.generation import Generator
 from codekin.models.kernels import fastest_kernel
-from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained
+from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained, torch_dtype
 from codekin.models.remote import RemoteEmbedder
 from codekin.models.vocabulary import Vocabulary
 from codekin.models.weights import check_file, file_digest, read_json, read_tensors
@@ -68,7 +68,7 @@ def choose_embedder(settings: ModelSettings, kernel_cache: Path | None = None) -
     """
     options = options_of(settings, kernel_cache)
     notes: list[str] = []
-    if settings.remote and settings.remote.url and settings.remote.serves != "completions":
+    if _serves_embeddings(settings):
         try:
             return _remote(settings)
         except CodekinError as error:
@@ -79,6 +79,19 @@ def choose_embedder(settings: ModelSettings, kernel_cache: Path | None = None) -
         except CodekinError as error:
             notes.append(str(error))
     raise ModelError(notes[0] if notes else "No embedder can be loaded; see `codekin doctor`.")
+
+
+def expected_bytes(settings: ModelSettings) -> int:
+    """What the first choice of the settings takes in memory here; 0 for a server elsewhere or an unknown name."""
+    options = options_of(settings)
+    if _serves_embeddings(settings):
+        return 0
+    try:
+        model = find_model(_order(settings, options)[0], options.rows)
+        device = planner.device_for(options.device)
+        return planner.need(model, _embedder_dtype(options, device), PASSAGE_LIMIT).total
+    except CodekinError:
+        return 0
 
 
 def load_by_name(name: str, options: Options, checkpoint: Path | None = None) -> LocalEmbedder:
@@ -149,9 +162,12 @@ def _load(model: Model, options: Options, checkpoint: Path | None) -> LocalEmbed
     if folder is None:
         raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
     device = planner.device_for(options.device)
-    dtype = options.dtype if options.dtype in ("float32", "bfloat16", "float16") else "bfloat16"
-    _require_memory(model, dtype, PASSAGE_LIMIT, options, device)
+    _require_memory(model, _embedder_dtype(options, device), PASSAGE_LIMIT, options, device)
     return load_pretrained(model, folder, device=device, dtype=options.dtype, dimensions=options.dimensions)
+
+
+def _embedder_dtype(options: Options, device: str) -> str:
+    return str(torch_dtype(options.dtype, device)).removeprefix("torch.")
 
 
 def _located(model: Model, options: Options) -> Path | None:
@@ -190,6 +206,10 @@ def _noted(embedder: LocalEmbedder, notes: list[str]) -> LocalEmbedder:
     if not notes:
         return embedder
     return replace(embedder, note=f"{notes[0]} {embedder.name} takes its place until then.")
+
+
+def _serves_embeddings(settings: ModelSettings) -> bool:
+    return bool(settings.remote and settings.remote.url and settings.remote.serves != "completions")
 
 
 def _remote(settings: ModelSettings) -> RemoteEmbedder:

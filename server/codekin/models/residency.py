@@ -1,58 +1,73 @@
-"""Which models are in memory: loaded when used, the one used least lately evicted, idle ones released.
+"""Which models are in memory: those used least lately make room for a new one, idle ones are let go.
 
-Knows bytes and times; nothing of what a model is.
+Knows bytes and times; nothing of what a model is. Safe to use from many threads.
 """
 
+import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
-
-Loaded = TypeVar("Loaded")
 
 
 @dataclass(slots=True)
-class _Place(Generic[Loaded]):
-    value: Loaded
+class _Holding:
     size: int
     used: float
+    release: Callable[[], None]
 
 
-class Residency(Generic[Loaded]):
-    """Holds at most `memory` bytes of models; used from one thread."""
+class Residency:
+    """Keeps the models of all services within `memory` bytes together."""
 
-    def __init__(self, memory: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, memory: int = 1 << 62, clock: Callable[[], float] = time.monotonic) -> None:
         self._memory = memory
         self._clock = clock
-        self._places: OrderedDict[str, _Place[Loaded]] = OrderedDict()
+        self._holdings: dict[str, _Holding] = {}
+        self._lock = threading.Lock()
 
-    def get(self, key: str, size: int, load: Callable[[], Loaded]) -> Loaded:
-        """The model, loaded if need be after the eviction of others; `size` is its bytes."""
-        if key not in self._places:
-            self._make_room(size)
-            self._places[key] = _Place(load(), size, self._clock())
-        place = self._places[key]
-        place.used = self._clock()
-        self._places.move_to_end(key)
-        return place.value
+    def enter(self, key: str, size: int, release: Callable[[], None]) -> None:
+        """Make room for a model that is about to be loaded; `release` must let go of it, from any thread."""
+        with self._lock:
+            self._holdings.pop(key, None)
+            evicted = self._least_used(size)
+            self._holdings[key] = _Holding(size, self._clock(), release)
+        for holding in evicted:
+            holding.release()
 
-    def loaded(self) -> dict[str, int]:
+    def touch(self, key: str) -> None:
+        """Take note that a model is used."""
+        with self._lock:
+            if key in self._holdings:
+                self._holdings[key].used = self._clock()
+
+    def leave(self, key: str) -> None:
+        """Take note that a model is gone."""
+        with self._lock:
+            self._holdings.pop(key, None)
+
+    def held(self) -> dict[str, int]:
         """Keys and bytes, the one used least lately first."""
-        return {key: place.size for key, place in self._places.items()}
+        with self._lock:
+            return {key: self._holdings[key].size for key in self._by_use()}
 
     def release_idle(self, seconds: float) -> list[str]:
         """Let go of what was not used for so long; gives the keys."""
-        now = self._clock()
-        idle = [key for key, place in self._places.items() if now - place.used >= seconds]
-        for key in idle:
-            del self._places[key]
-        return idle
+        with self._lock:
+            now = self._clock()
+            idle = {key: one for key, one in self._holdings.items() if now - one.used >= seconds}
+            for key in idle:
+                del self._holdings[key]
+        for holding in idle.values():
+            holding.release()
+        return list(idle)
 
-    def clear(self) -> None:
-        """Let go of everything."""
-        self._places.clear()
+    def _least_used(self, size: int) -> list[_Holding]:
+        evicted = []
+        for key in self._by_use():
+            if sum(holding.size for holding in self._holdings.values()) + size <= self._memory:
+                break
+            evicted.append(self._holdings.pop(key))
+        return evicted
 
-    def _make_room(self, size: int) -> None:
-        while self._places and sum(place.size for place in self._places.values()) + size > self._memory:
-            self._places.popitem(last=False)
+    def _by_use(self) -> list[str]:
+        return sorted(self._holdings, key=lambda key: self._holdings[key].used)
