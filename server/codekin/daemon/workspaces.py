@@ -55,7 +55,7 @@ class Workspace:
     used: float = field(default_factory=time.monotonic)
     indexer: Indexer | None = None
     learned: tuple[str, str] | None = None
-    """By the spaces of the base and of the index, what embeds queries."""
+    """A space of its index, and the checkpoint that opens it; empty for the base."""
     _stamp: tuple[int, ...] | None = None
     _noted: list[str] = field(default_factory=list)
     _index: "Index | None" = None
