@@ -166,6 +166,19 @@ ELIXIR = [
         "  # Otherwise.\n  def f(a, b) do\n    b\n    a\n  end\nend\n",
         "module P 1-14\nfunction P.f/2 2-13",
     ),
+    (
+        "defmodule A.B do\n  defmodule C do\n    defimpl String.Chars do\n      def to_string(c) do\n        d = c.d\n        d\n"
+        "      end\n    end\n  end\n\n  defn add(a, b) do\n    c = a\n    c + b\n  end\n\n  defmacro unquote(:if)(a, b) do\n"
+        "    c = a\n    c + b\n  end\nend\n",
+        """
+        module A.B 1-20
+        module A.B.C 2-9
+        implementation String.Chars.A.B.C 3-8
+        function String.Chars.A.B.C.to_string/1 4-7
+        function A.B.add/2 11-14
+        macro A.B.if/2 16-19
+        """,
+    ),
     ("import Config\n\nconfig :app, key: 1\n", "file a.exs 1-3"),
     ('defmodule A do\n  use Ecto.Schema\n  schema "a" do\n    field :x\n  end\nend', "module A 1-6"),
     ("# nothing but words\n", ""),
@@ -205,6 +218,23 @@ CPP = [
     (
         "TEST_F(Suite, Name) {\n  EXPECT_EQ(1, f());\n}\n\nauto twice = [](int x) {\n  int y = x;\n  log(y);\n  log(x);\n  return y + x;\n};\n",
         "test TEST_F(Suite, Name) 1-3\nlambda twice 5-10",
+    ),
+    (
+        "uint128::operator float() const {\n  a(x);\n  b(x);\n  c(x);\n}\nint PRIVATE(_name)(int x) {\n  a(x);\n  b(x);\n  c(x);\n}\nstd::vector<int> (*get(int x))(double) {\n  a(x);\n  b(x);\n  c(x);\n}\n"
+        "double POZ(double z) {\n  a(x);\n  b(x);\n  c(x);\n}\n",
+        "operator uint128::operator float 1-5\nfunction _name 6-10\nfunction get 11-15\nfunction POZ 16-20",
+    ),
+    (
+        "namespace n::inline v1 {\nNS_BEGIN\nnamespace _pb = ::google::protobuf;\nclass MUST_USE_RESULT Box {\n public:\n"
+        "  T get(const K& key BOUND, int* NONNULL out) const\n      EXCLUSIVE_LOCK_FUNCTION(mu_) {\n  a(x);\n  b(x);\n  c(x);\n}\n"
+        "  template <class U, U* = nullptr>\n  void set(U x) {\n    a(x);\n    b(x);\n    p.operator->()->c(x);\n  }\n  T value_;\n};\n"
+        'FLAG(int, number, 10,\n     "help");\nextern template class Box<int>;\nNS_END\n}\n',
+        """
+        namespace n::v1 1-24
+        class n::v1::Box 4-19
+        method n::v1::Box::get 6-11
+        method n::v1::Box::set 12-17
+        """,
     ),
     (
         "#if A\nvoid f(int x) {\n#else\nvoid f(long x) {\n#endif\n  a(x);\n  b(x);\n}\n\nvoid g() {\n  a(1);\n  b(2);\n}\n",

@@ -57,9 +57,10 @@ class Language:
 
 
 _ELIXIR_WORDS = """
-after and catch cond case def defdelegate defexception defguard defguardp defimpl defmacro defmacrop
-defmodule defoverridable defp defprotocol defstruct do else end false fn for if import in nil not or quote raise receive
-alias require rescue super throw true try unless unquote unquote_splicing use when with"""
+after and catch cond case def defdelegate defexception defguard defguardp defimpl defmacro defmacrop defmodule
+defn defnp defoverridable defp defprotocol defstruct deftransform deftransformp do else end false fn for if import
+in nil not or quote raise receive alias require rescue super throw true try unless unquote unquote_splicing use
+when with"""
 _ELIXIR_CONTROL = "if unless case cond with for receive try raise throw quote"
 _C_WORDS = """auto bool break case char const continue default do double else enum extern false float for goto if inline
 int long NULL register return short signed sizeof static struct switch true typedef union unsigned void volatile
@@ -77,6 +78,10 @@ _ELIXIR_FORMS = {
     "defimpl": "implementation",
     "def": "function",
     "defp": "function",
+    "defn": "function",
+    "defnp": "function",
+    "deftransform": "function",
+    "deftransformp": "function",
     "defmacro": "macro",
     "defmacrop": "macro",
     "defguard": "guard",
@@ -123,7 +128,7 @@ _ROWS = (
         scopes=frozenset({"namespace", "class", "struct", "function", "method", "constructor"}),
         idle_lines=("#", "public:", "private:", "protected:"),
         needs_body=True,
-        repairs=("macros", "branches", "c_bodies"),
+        repairs=("macros", "macros", "branches", "branches", "c_bodies"),
         blocks=_BRACKETS,
         block_openers=frozenset({"{"}),
         statement_ends=frozenset({";", "}", "directive"}),
@@ -141,7 +146,7 @@ _ROWS = (
         scopes=frozenset({"struct"}),
         idle_lines=("#",),
         needs_body=True,
-        repairs=("macros", "branches", "c_bodies"),
+        repairs=("macros", "macros", "branches", "branches", "c_bodies"),
         blocks=_BRACKETS,
         block_openers=frozenset({"{"}),
         statement_ends=frozenset({";", "}", "directive"}),

@@ -1,58 +1,296 @@
 """Blanks out what the preprocessor would take from C and C++ and no grammar can place: macros, other branches.
 
-Offsets stay: every blanked byte becomes a space. It knows no definitions of macros, only how they look.
+Offsets stay: every blanked byte becomes a space. It knows no definitions of macros, only how they look,
+and touches only the lines that it is told do not parse. It works on tokens: no text makes it slow.
 """
 
 import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-_PARENTHESES = rb"\((?:[^()\n]|\((?:[^()\n]|\([^()\n]*\))*\))*\)"
-_MACRO = rb"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b|\b(?:EXPORT|API|INLINE|FORCEINLINE|NOINLINE)\b"
-_ALONE = re.compile(rb"^[ \t]*((?:" + _MACRO + rb")(?:" + _PARENTHESES + rb")?)[ \t]*\r?$", re.MULTILINE)
-_IN_FRONT = re.compile(
-    rb"(?:(?<=[;{}>)\n*&])|(?<=\bstatic)|(?<=\binline)|(?<=\bclass)|(?<=\bstruct)|(?<=\benum)|(?<=\bconst)|(?<=\bextern))"
-    rb"[ \t]*((?:" + _MACRO + rb")(?:" + _PARENTHESES + rb")?)(?=[ \t]+[A-Za-z_:~\[])"
+from codekin.syntax.lexing import Token, tokens
+
+_MACRO = re.compile(r"[A-Z][A-Z0-9_]{2,}")
+_CLASS_MACRO = re.compile(
+    rb"(\b(?:class|struct|union|enum)[ \t]{1,8})([A-Z][A-Z0-9_]{2,80}(?:\([^()\n]{0,200}\))?)"
+    rb"(?=[ \t\r\n]{1,80}(?:\w|::){1,200}[ \t\r\n]{0,80}(?:final\b|[{:]))"
 )
-_BEHIND = re.compile(rb"(?<=[)\w])[ \t]+((?:" + _MACRO + rb")(?:" + _PARENTHESES + rb")?)(?=[ \t\r\n]*[{;=])")
-_NULLABILITY = re.compile(rb"\b(?:absl_nonnull|absl_nullable|absl_nullability_unknown|_Nonnull|_Nullable|__restrict)\b")
+_NULLABILITY_WORDS = """absl_nonnull absl_nullable absl_nullability_unknown _Nonnull _Nullable __restrict
+__restrict__"""
+_NULLABILITY = frozenset(_NULLABILITY_WORDS.split())
+_BEGINS_STATEMENT = frozenset({"", ";", "{", "}", ":", ">"})
+_BEFORE_CALLS = frozenset({".", "->", "(", "=", "return"})
+_BEFORE_VALUES_WORDS = "return else case throw co_return co_await co_yield sizeof new delete do goto"
+_BEFORE_VALUES = frozenset(_BEFORE_VALUES_WORDS.split())
+_ENDS_NAME = re.compile(r"[\w)\]>*&]\Z")
+_ENDS_TYPE = re.compile(r"[^\W\d]\w*\Z|>\Z")
+_BEHIND_NAMES = frozenset({"{", ";", "=", ",", ")", ":", "["})
+_BEHIND_STATEMENTS = frozenset({"{", "}", "[", "~", ""})
+_OPENING = {"(": 1, ")": -1, "{": 1, "}": -1, "[": 1, "]": -1}
+_SIGNIFICANT = frozenset({"name", "keyword", "operator", "string", "number"})
+_FEW_LINES = 12  # a longer #if holds whole definitions, and its branches parse beside each other
+_CONDITIONS = frozenset({"if", "ifdef", "ifndef", "elif", "else", "endif"})
 
 
-def blank_macros(source: bytes) -> bytes:
-    """The same text with likely macros replaced by spaces, line breaks kept."""
-    for pattern in (_NULLABILITY, _IN_FRONT, _BEHIND, _ALONE):
-        source = pattern.sub(_blank, source)
-    return source
+def blank_macros(source: bytes, near: Collection[int]) -> bytes:
+    """The same text with likely macros replaced by spaces, line breaks kept.
+
+    On the lines `near` (from 0), whatever looks like one; elsewhere what has an underscore and is no statement.
+    `#if` conditions there, and those of several lines, become `1`, which is all that the grammar wants of them.
+    """
+    found = _Source(source)
+    replaced = _conditions(found, near)
+    for at, token in enumerate(found.tokens):
+        if at in replaced or found.in_directive[at]:
+            continue
+        if token.kind == "name":
+            replaced |= dict.fromkeys(_macro_at(found, at, is_near=found.lines[at] in near), "")
+        elif found.lines[at] in near:
+            replaced |= _unknown_to_the_grammar(found, at)
+    return _written(found.tokens, replaced)
 
 
-def blank_branches(source: bytes) -> bytes:
-    """The same text without macros, and of every `#if` only the first branch (the second of `#if 0`)."""
-    source = blank_macros(source)
-    pieces: list[bytes] = []
-    shown: list[bool] = []
-    at = 0
-    for match in _CONDITIONAL.finditer(source):
-        between = source[at : match.start()]
-        pieces += [between if all(shown) else _spaces(between), _spaces(match[0])]
-        at = match.end()
-        word = match[1]
-        if word.startswith(b"if"):
-            shown.append(match[2].strip() != b"0")
-        elif shown and word == b"endif":
-            shown.pop()
-        elif shown:
-            shown[-1] = not shown[-1] and word == b"else"
-    return b"".join([*pieces, source[at:]])
+def blank_class_macros(source: bytes) -> bytes:
+    """The same text without the macro in `class MACRO Name {`, which the grammar takes for a function."""
+    return _CLASS_MACRO.sub(lambda match: match[1] + b" " * len(match[2]), source)
 
 
-_CONDITIONAL = re.compile(rb"^[ \t]*#[ \t]*(ifdef|ifndef|if|elif|else|endif)\b([^\n]*)", re.MULTILINE)
+def blank_branches(source: bytes, near: Collection[int]) -> bytes:
+    """The same text without macros, and of an `#if` that does not parse only the first branch, the second of `#if 0`.
+
+    So is it with one whose branches close other brackets than they open: each parses alone, but not beside another.
+    """
+    found = _Source(blank_macros(source, near))
+    replaced: dict[int, str] = {}
+    open_groups: list[list[int]] = []
+    for at, token in enumerate(found.tokens):
+        word = _condition(token)
+        if word.startswith("if"):
+            open_groups.append([at])
+        elif open_groups and word:
+            open_groups[-1].append(at)
+            if word == "endif":
+                replaced |= dict.fromkeys(_other_branches(found, open_groups.pop(), near), "")
+    return _written(found.tokens, replaced)
 
 
-def _spaces(text: bytes) -> bytes:
-    return re.sub(rb"[^\r\n]", b" ", text)
+@dataclass(slots=True, init=False)
+class _Source:
+    """The tokens of a text; for each its line, the places of the words or signs beside it, and of what is behind it.
+
+    What is behind an opening bracket is behind the one that closes it.
+    """
+
+    tokens: list[Token]
+    lines: list[int]
+    in_directive: list[bool]
+    before: list[int]
+    after: list[int]
+    behind: list[int]
+
+    def __init__(self, source: bytes) -> None:
+        self.tokens = tokens("cpp", source.decode("utf-8", "replace"))
+        self.lines = []
+        line = 0
+        for token in self.tokens:
+            self.lines.append(line)
+            line += token.text.count("\n")
+        self.in_directive = _directives(self.tokens)
+        outside = zip(self.tokens, self.in_directive, strict=True)
+        means = [token.kind in _SIGNIFICANT and not inside for token, inside in outside]
+        self.before = _neighbours(means, range(len(means)))
+        self.after = _neighbours(means, range(len(means) - 1, -1, -1))
+        self.behind = _behind_brackets(self.tokens)
+
+    def text_before(self, at: int) -> str:
+        """The last word or sign in front of a token, "" at the beginning."""
+        return self.tokens[self.before[at]].text if self.before[at] >= 0 else ""
+
+    def text_after(self, at: int) -> str:
+        """The first word or sign behind a token, "" at the end."""
+        return self.tokens[self.after[at]].text if self.after[at] >= 0 else ""
 
 
-def _blank(match: re.Match[bytes]) -> bytes:
-    whole = match[0]
-    if not match.re.groups:
-        return b" " * len(whole)
-    start, end = match.start(1) - match.start(), match.end(1) - match.start()
-    return whole[:start] + _spaces(whole[start:end]) + whole[end:]
+def _directives(found: Sequence[Token]) -> list[bool]:
+    """For each token whether it belongs to a preprocessor directive, which a backslash continues on the next line."""
+    inside = False
+    result = []
+    last = ""
+    for token in found:
+        if token.kind == "directive":
+            inside = True
+        elif token.kind == "newline" and last != "\\":
+            inside = False
+        result.append(inside)
+        last = token.text if token.kind != "space" else last
+    return result
+
+
+def _neighbours(means: Sequence[bool], order: range) -> list[int]:
+    result = [-1] * len(means)
+    last = -1
+    for at in order:
+        result[at] = last
+        if means[at]:
+            last = at
+    return result
+
+
+def _macro_at(found: _Source, at: int, *, is_near: bool) -> range:
+    """The tokens to blank for a name, if it looks like a macro that stands where no grammar has a place for it."""
+    name = found.tokens[at].text
+    if name in _NULLABILITY:
+        return range(at, at + 1)
+    if not _MACRO.fullmatch(name) or not (is_near or "_" in name):
+        return range(0)
+    end = _call_end(found, at)
+    follows = found.text_after(end - 1)
+    before = found.text_before(at)
+    if before in _BEGINS_STATEMENT:
+        return _statement(found, at, end, follows) if is_near or follows != ";" else range(0)
+    if not _ENDS_NAME.search(before) or before in _BEFORE_VALUES:
+        return range(0)
+    if before in {"*", "&"} and not (_is_name(follows) and _ENDS_TYPE.search(found.text_before(found.before[at]))):
+        return range(0)
+    may_be_named = follows in {"=", "["} and end == at + 1
+    may_be_cast = before == ")" and not is_near and follows != "{"
+    fits = (follows in _BEHIND_NAMES or _is_name(follows)) and not may_be_named and not may_be_cast
+    return range(at, end) if fits else range(0)
+
+
+def _unknown_to_the_grammar(found: _Source, at: int) -> dict[int, str]:
+    """What is C++ and yet not in the grammar, by the places of its tokens, with what to put there.
+
+    That is `extern template …;`, `namespace a = ::b;`, the sign of a nameless `T* = nullptr`, the base of
+    a nameless `enum : int`, the `typename` of a value, and a call of `x.operator->()` by name.
+    """
+    text, before, follows = found.tokens[at].text, found.text_before(at), found.text_after(at)
+    if text == "extern" and follows == "template":
+        return dict.fromkeys(range(at, _statement_end(found, at)), "")
+    if (text in {"*", "&"} and follows in {"=", ","}) or (
+        text == "typename" and before in _BEFORE_CALLS and follows != "..."
+    ):
+        return {at: ""}
+    if text == "namespace" and found.text_after(found.after[at]) == "=":
+        return dict.fromkeys(range(at, _statement_end(found, at)), "")
+    if text == ":" and before == "enum":
+        return dict.fromkeys(range(at, found.after[at] + 1), "")
+    is_called = before in _BEFORE_CALLS or (before in {"&", "*"} and found.text_before(found.before[at]) == "return")
+    if text != "operator" or not is_called:
+        return {}
+    end = at + 1
+    while end < len(found.tokens) and found.tokens[end].text not in {"(", ";", "}"}:
+        end += 1
+    return {at: "x", **dict.fromkeys(range(at + 1, end), "")}
+
+
+def _statement(found: _Source, at: int, end: int, follows: str) -> range:
+    """A macro at the beginning of a statement: one with a body defines something and stays."""
+    if end == at + 1:
+        return range(at, end) if _is_name(follows) or follows in _BEHIND_STATEMENTS else range(0)
+    if follows in {";", "->", "."}:
+        return range(at, _statement_end(found, end))
+    return range(at, end) if _is_name(follows) or follows in _BEHIND_STATEMENTS - {"{"} else range(0)
+
+
+def _statement_end(found: _Source, at: int) -> int:
+    """The place of the semicolon that ends a statement."""
+    while at < len(found.tokens) and found.tokens[at].text != ";":
+        at = found.behind[at]
+    return at
+
+
+def _is_name(text: str) -> bool:
+    return text[:1].isalpha() or text[:1] == "_"
+
+
+def _call_end(found: _Source, at: int) -> int:
+    """The token behind a name and its arguments, if it has any."""
+    after = found.after[at]
+    if after < 0 or found.tokens[after].text != "(":
+        return at + 1
+    return found.behind[after]
+
+
+def _behind_brackets(found: Sequence[Token]) -> list[int]:
+    """For each token the place behind it; for an opening bracket, behind the one that closes it."""
+    behind = list(range(1, len(found) + 1))
+    waiting: list[int] = []
+    for at, token in enumerate(found):
+        change = _OPENING.get(token.text, 0)
+        if change > 0:
+            waiting.append(at)
+        elif change < 0 and waiting:
+            behind[waiting.pop()] = at + 1
+    return behind
+
+
+def _conditions(found: _Source, near: Collection[int]) -> dict[int, str]:
+    """What stands for the tokens of `#if` and `#elif` conditions and of `#error`, by their places."""
+    replaced: dict[int, str] = {}
+    for at, token in enumerate(found.tokens):
+        word = token.text.lstrip("# \t") if token.kind == "directive" else ""
+        if word not in {"if", "elif", "error", "warning"}:
+            continue
+        end = _line_end(found, at)
+        is_long = any(found.tokens[inside].kind == "newline" for inside in range(at, end))
+        if end > at + 2 and (is_long or found.lines[at] in near):
+            replaced |= dict.fromkeys(range(at + 2, end), "")
+            replaced[at + 2] = "1"
+    return replaced
+
+
+def _is_continued(found: _Source, newline: int) -> bool:
+    return newline > 0 and found.tokens[newline - 1].text == "\\"
+
+
+def _condition(token: Token) -> str:
+    """The word of a directive that begins, changes or ends a condition, else ""."""
+    word = token.text.lstrip("# \t") if token.kind == "directive" else ""
+    return word if word in _CONDITIONS else ""
+
+
+def _other_branches(found: _Source, places: Sequence[int], near: Collection[int]) -> set[int]:
+    """The tokens of a condition and all branches but one, if any is uneven or does not parse.
+
+    `places` are those of the directives.
+    """
+    branches = [range(start + 1, end) for start, end in pairwise(places)]
+    lines = range(found.lines[places[0]], found.lines[places[-1]] + 1)
+    is_near = len(lines) <= _FEW_LINES and any(line in near for line in lines)
+    if not is_near and all(_is_even(found.tokens[branch.start : branch.stop]) for branch in branches):
+        return set()
+    words = [token.text for token in found.tokens[places[0] : places[0] + 3]]
+    kept = branches[1 if words[2:] == ["0"] and len(branches) > 1 else 0]
+    first = _line_end(found, kept.start)
+    return set(range(places[0], _line_end(found, places[-1]))) - set(range(first, kept.stop))
+
+
+def _line_end(found: _Source, at: int) -> int:
+    """The place of the first line break at or behind a token that no backslash takes back."""
+    while at < len(found.tokens) and (found.tokens[at].kind != "newline" or _is_continued(found, at)):
+        at += 1
+    return at
+
+
+def _is_even(branch: Sequence[Token]) -> bool:
+    depth = 0
+    for token in branch:
+        depth += _OPENING.get(token.text, 0) if token.kind == "operator" else 0
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _written(found: Sequence[Token], replaced: Mapping[int, str]) -> bytes:
+    """The text again, with tokens replaced by shorter texts, each filled up with spaces to as many bytes."""
+    pieces = [
+        replaced[at] + _spaces(token.text)[len(replaced[at]) :] if at in replaced else token.text
+        for at, token in enumerate(found)
+    ]
+    return "".join(pieces).encode("utf-8", "replace")
+
+
+def _spaces(text: str) -> str:
+    return re.sub(r"[^\r\n]", lambda match: " " * len(match[0].encode("utf-8", "replace")), text)

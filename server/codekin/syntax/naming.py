@@ -12,8 +12,13 @@ from codekin.syntax.definitions import Definition
 KindAndName = tuple[str, str]
 
 _ELIXIR_FOR = re.compile(r"\bfor:\s*(\[[^\]]*\]|[^\s,]+)")
+_UNQUOTED_ATOM = re.compile(r"unquote\(\s*:([\w@]+[?!]?)\s*\)")
 _TEMPLATE_ARGUMENTS = re.compile(r"<[^<>]*>")
 _MACRO_WORD = re.compile(r"[A-Z][A-Z0-9_]{2,}")
+_INLINE = re.compile(r"\binline\s+")
+_AROUND_NAMES = frozenset(
+    f"{kind}_declarator" for kind in ("parenthesized", "pointer", "reference", "array", "function")
+)
 _LONGEST_NAME = 200
 
 
@@ -57,22 +62,28 @@ def _elixir_head(node: tree_sitter.Node, source: bytes) -> str:
         return f"{_text(node, source)}/0"
     arguments = [child for child in node.named_children if child.type == "arguments"]
     arity = sum(child.type != "comment" for child in arguments[0].named_children) if arguments else 0
-    return f"{_text(target, source)}/{arity}"
+    name = _text(target, source)
+    atom = _UNQUOTED_ATOM.fullmatch(name)
+    return f"{atom[1] if atom else name}/{arity}"
 
 
 def _implemented_for(definition: Definition, node: tree_sitter.Node, source: bytes) -> str:
     options = node.next_named_sibling
     match = _ELIXIR_FOR.search(_text(options, source)) if options is not None else None
     if match is None or match[1] == "__MODULE__":
-        return next((around.name for around in definition.ancestors() if around.kind == "module"), "Any")
+        modules = [around.name for around in definition.ancestors() if around.kind == "module"]
+        return ".".join(reversed(modules)) or "Any"
     return " ".join(match[1].strip("[]").split()) if "," not in match[1] else "{" + match[1].strip("[] ") + "}"
 
 
 def c_name(definition: Definition, node: tree_sitter.Node, source: bytes) -> KindAndName:
     """A declarator's name without template arguments; `TEST(Suite, Name)` is a test."""
-    text = _text(node, source)
     if definition.kind in {"namespace", "lambda"}:
-        return definition.kind, text
+        return definition.kind, _INLINE.sub("", _text(node, source))
+    node = _innermost_declarator(node)
+    text = _text(node, source)
+    if node.type == "operator_cast":
+        text = _scopes_of(node, source) + text
     if "operator" not in text:
         text = _plain(text)
         words = text.split()
@@ -83,6 +94,24 @@ def c_name(definition: Definition, node: tree_sitter.Node, source: bytes) -> Kin
         sign = " ".join(match[2].split())
         text = f"{_plain(match[1]).strip()}operator{' ' if sign[:1].isalnum() else ''}{sign}"
     return (_c_kind(definition, text) if definition.kind == "function" else definition.kind), text
+
+
+def _innermost_declarator(node: tree_sitter.Node) -> tree_sitter.Node:
+    """The name in `(*name(parameters))`, which declares a function that gives a pointer to a function."""
+    while node.type in _AROUND_NAMES:
+        inner = node.child_by_field_name("declarator") or next(iter(reversed(node.named_children)), None)
+        if inner is None:
+            break
+        node = inner
+    return node
+
+
+def _scopes_of(node: tree_sitter.Node, source: bytes) -> str:
+    """What is written in front of a node that ends a qualified name, such as `ns::Class::`."""
+    start = node.start_byte
+    while node.parent is not None and node.parent.type == "qualified_identifier":
+        node = node.parent
+    return source[max(node.start_byte, start - _LONGEST_NAME) : start].decode("utf-8", "replace")
 
 
 def _c_kind(definition: Definition, name: str) -> str:
@@ -101,10 +130,15 @@ def _c_kind(definition: Definition, name: str) -> str:
 
 
 def _macro_definition(definition: Definition, node: tree_sitter.Node, source: bytes, word: str) -> KindAndName:
-    """What a macro call in front of a body defines, such as `TEST_F(Suite, Name)`."""
+    """What a macro call in front of a body defines, such as `TEST_F(Suite, Name)` or `PRIVATE(name)(parameters)`."""
     declarator = node.parent
     parameters = declarator.child_by_field_name("parameters") if declarator is not None else None
-    if parameters is None or (definition.parent is not None and definition.parent.kind in {"class", "struct"}):
+    around = declarator.parent if declarator is not None else None
+    if parameters is not None and around is not None and around.type == "function_declarator":
+        return _c_kind(definition, text := _text(parameters, source).strip("() \t\r\n")), text
+    has_type = around is not None and around.child_by_field_name("type") is not None
+    is_member = definition.parent is not None and definition.parent.kind in {"class", "struct"}
+    if parameters is None or has_type or is_member:
         return definition.kind, word
     kind = "test" if "TEST" in word or "BENCHMARK" in word else definition.kind
     return kind, f"{word}{' '.join(_text(parameters, source).split())}"

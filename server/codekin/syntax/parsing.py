@@ -4,6 +4,7 @@ It does not know what captures mean.
 """
 
 import re
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from time import thread_time
@@ -11,7 +12,7 @@ from time import thread_time
 import tree_sitter
 
 from codekin.syntax.languages import LANGUAGES, grammar_of, query_of
-from codekin.syntax.macros import blank_branches, blank_macros
+from codekin.syntax.macros import blank_branches, blank_class_macros, blank_macros
 from codekin.syntax.repairing import blank_broken_c, blank_broken_elixir
 
 DEEPEST = 500
@@ -22,11 +23,14 @@ _WORD = 64
 _WORTH_ANOTHER = 100
 _LONE_RETURN = re.compile(rb"\r(?!\n)")  # the grammars know no such line break
 
-_REPAIRS = {
-    "macros": blank_macros,
-    "branches": blank_branches,
-    "c_bodies": blank_broken_c,
-    "elixir_bodies": blank_broken_elixir,
+_LOCAL_ERROR = 8  # lines; what encloses more says nothing of where it broke
+
+# What is blanked to help, and how much less damage must be left for it to be worth what is lost.
+_REPAIRS: dict[str, tuple[Callable[[bytes, Collection[int]], bytes], float]] = {
+    "macros": (blank_macros, 1.0),
+    "branches": (blank_branches, 0.5),
+    "c_bodies": (blank_broken_c, 0.5),
+    "elixir_bodies": (blank_broken_elixir, 0.5),
 }
 
 Capture = tuple[int, int, str, tree_sitter.Node]
@@ -38,9 +42,13 @@ class Timeout(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A parsed text with the bytes its offsets count; `damage` says how many of them did not parse."""
+    """A parsed text with the bytes its offsets count; `damage` says how many of them did not parse.
+
+    `parsed` is the text as the grammar saw it: equally long, with what was blanked out.
+    """
 
     source: bytes
+    parsed: bytes
     root: tree_sitter.Node
     damage: int
 
@@ -48,22 +56,28 @@ class Tree:
 def parse(language: str, text: str) -> Tree:
     """The syntax tree of a text; raises Timeout.
 
-    Where the text does not parse, what breaks it is blanked out, if that helps.
+    Where the text does not parse, what breaks it is blanked out, step by step; the tree is the best of the steps.
     """
     source = text.encode("utf-8", "replace")
     deadline = _deadline(source)
     repaired = _LONE_RETURN.sub(b"\n", source)
+    if "macros" in LANGUAGES[language].repairs:
+        repaired = blank_class_macros(repaired)
     root = _parse(language, repaired, deadline)
-    damage = _damage(language, root)
-    for repair in LANGUAGES[language].repairs:
-        if damage < _WORTH_ANOTHER:
+    parsed, errors = repaired, _errors(language, root)
+    other_errors = errors
+    for repair, enough in (_REPAIRS[name] for name in LANGUAGES[language].repairs):
+        if _damage(errors) < _WORTH_ANOTHER:
             break
-        blanked = _REPAIRS[repair](repaired)
-        other = _parse(language, blanked, deadline) if blanked != repaired else root
-        other_damage = _damage(language, other)
-        if other_damage < damage / 2:
-            root, damage, repaired = other, other_damage, blanked
-    return Tree(source, root, damage)
+        blanked = repair(repaired, _lines_near(other_errors))
+        if blanked == repaired:
+            continue
+        repaired = blanked
+        other = _parse(language, repaired, deadline)
+        other_errors = _errors(language, other)
+        if _damage(other_errors) < _damage(errors) * enough:
+            root, errors, parsed = other, other_errors, blanked
+    return Tree(source, parsed, root, _damage(errors))
 
 
 def captures(language: str, tree: Tree) -> list[Capture]:
@@ -106,9 +120,16 @@ def innermost_kind(tree: Tree, offset: int) -> str:
     return node.type if node is not None else tree.root.type
 
 
-def _damage(language: str, root: tree_sitter.Node) -> int:
+def _damage(errors: Sequence[tree_sitter.Node]) -> int:
     """Bytes inside what did not parse, and a hundred for each place."""
-    return sum(node.end_byte - node.start_byte + 100 for node in _errors(language, root))
+    return sum(node.end_byte - node.start_byte + 100 for node in errors)
+
+
+def _lines_near(errors: Sequence[tree_sitter.Node]) -> frozenset[int]:
+    """The lines (from 0) of the errors and those beside them."""
+    spans = [(node.start_point[0], node.end_point[0]) for node in errors]
+    local = [(first, last) for first, last in spans if last - first <= _LOCAL_ERROR] or spans
+    return frozenset(line for first, last in local for line in range(first - 2, last + 3))
 
 
 def _errors(language: str, root: tree_sitter.Node) -> list[tree_sitter.Node]:

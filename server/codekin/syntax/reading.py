@@ -23,7 +23,7 @@ _TEMPLATE_ARGUMENTS = re.compile(r"<[^<>]*>")
 
 def read(language: Language, tree: Tree) -> Definition:
     """The root, of kind `file`, with all definitions below it and clauses merged."""
-    sweep = _Sweep(language, tree.source)
+    sweep = _Sweep(language, tree.source, tree.parsed)
     handlers: dict[str, Callable[[int, int, tree_sitter.Node], None]] = {
         "form": sweep.form,
         "leading": sweep.lead,
@@ -56,6 +56,7 @@ class _Sweep:
 
     language: Language
     source: bytes
+    parsed: bytes
     open: list[Definition] = field(default_factory=list)
     leads: list[Lead] = field(default_factory=list)
     wrapper: Interval | None = None
@@ -73,7 +74,7 @@ class _Sweep:
         if len(self.open) > 1 and (inner.start, inner.end) == (start, end):
             return
         wrapped = self.wrapper is not None and self.wrapper[0] <= start and end <= self.wrapper[1]
-        head = self.wrapper[0] if self.wrapper and wrapped else start
+        head = self._with_macros(self.wrapper[0] if self.wrapper and wrapped else start)
         new = Definition(kind, start, end, head, inner)
         for lead in _adjoining(self.source, self.leads, head):
             new.head = min(new.head, lead.start)
@@ -83,6 +84,15 @@ class _Sweep:
         self.wrapper = None
         inner.children.append(new)
         self.open.append(new)
+
+    def _with_macros(self, start: int) -> int:
+        """Where the macros begin that were blanked out directly in front of an offset, on its line."""
+        if self.source[start - 1 : start].strip() == self.parsed[start - 1 : start].strip() == b"":
+            before = max(0, start - _LONGEST_MACROS)
+            gap = start - len(self.parsed[before:start]) + len(self.parsed[before:start].rstrip())
+            macros = _MACROS.search(self.source, gap, start)
+            return macros.start() if macros else start
+        return start
 
     def form(self, start: int, end: int, node: tree_sitter.Node) -> None:
         """A call that defines or uses something, by its word and its first argument."""
@@ -161,6 +171,8 @@ class _Sweep:
 
 
 _LONGEST_CALL = 120
+_LONGEST_MACROS = 400
+_MACROS = re.compile(rb"(?:\b[A-Z][A-Z0-9_]{2,}(?:\([^()\n]*+\))?+[ \t]++)++\Z")
 _WORD = re.compile(rb"[a-z_]+")
 _BLOCK_FORMS = frozenset({"test", "describe"})
 

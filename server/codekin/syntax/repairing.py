@@ -5,7 +5,7 @@ It is judged by its tokens alone. Offsets stay: every blanked byte becomes a spa
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from codekin.syntax.lexing import tokens
 
@@ -15,12 +15,12 @@ _CLOSED = re.compile(r"[\"')\]}>/|][a-zA-Z]*\Z")
 _BLOCKS = {"(": ")", "[": "]", "{": "}"}
 
 
-def blank_broken_elixir(source: bytes) -> bytes:
+def blank_broken_elixir(source: bytes, _near: Collection[int]) -> bytes:
     """The same text without the unbalanced bodies of functions and tests."""
     return _blank_broken(source, "elixir", _ELIXIR_HEAD, {**_BLOCKS, "do": "end", "fn": "end"})
 
 
-def blank_broken_c(source: bytes) -> bytes:
+def blank_broken_c(source: bytes, _near: Collection[int]) -> bytes:
     """The same text without the unbalanced bodies of functions."""
     return _blank_broken(source, "cpp", _C_HEAD, _BLOCKS)
 
