@@ -9,8 +9,9 @@ import torch
 from codekin.completion.corpus import corpus_of
 from codekin.completion.drafting import repository_draft
 from codekin.completion.gap import Gap
-from codekin.completion.generating import Generation, generated_guesses, prompt_for
+from codekin.completion.generating import Generation, Writers, answers, prompt_of
 from codekin.completion.snippets import commented, snippets_for
+from codekin.completion.suggest import Wish
 from codekin.models import load_generator
 from codekin.models.loading import Options
 from codekin.models.sampling import Sampling
@@ -71,8 +72,8 @@ def test_a_draft_foresees_what_stood_before(corpus):
 def test_drafted_text_equals_plain_text(corpus, generator):
     """Drafting would change what the model says."""
     gap = gap_in("defmodule App.Ticket do\n  def fetch(cache, key) do\n    │\n  end\nend\n")
-    prompt = prompt_for(generator, corpus, gap, Generation(has_snippets=False))
-    draft = repository_draft(corpus, gap, generator.vocabulary, len(prompt.ids))
+    prompt = prompt_of(Writers(generator, corpus, Generation(has_snippets=False)), gap)
+    draft = repository_draft(corpus, gap, generator.vocabulary, len(prompt.ids), len(prompt.begins))
     sampling = Sampling(max_tokens=40)
     plain = generator.generate(prompt.ids, sampling).tokens
     assert generator.generate(prompt.ids, sampling, draft).tokens == plain
@@ -81,7 +82,7 @@ def test_drafted_text_equals_plain_text(corpus, generator):
 def test_generator_and_repository_answer_together(corpus, generator):
     """With a model loaded there would be no completion at all."""
     gap = gap_in("defmodule App.Ticket do\n  def fetch(cache, key) do\n    │\n  end\nend\n")
-    last = list(generated_guesses(generator, corpus, gap, Generation(max_tokens=8), 3))[-1]
+    last = list(answers(Writers(generator, corpus, Generation(max_tokens=8)), gap, Wish(3)))[-1]
     assert last
     assert all("\n" not in guess.text for guess in last)
     assert 0 < sum(guess.confidence for guess in last) <= 1

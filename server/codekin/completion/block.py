@@ -5,6 +5,7 @@ Where the next line is indented is read from what follows such lines in the repo
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -21,22 +22,23 @@ _BREAKS = np.arange(3, dtype=np.uint32)
 _OUTWARD, _LEVEL, _INWARD = 0, 1, 2
 
 
-def extended(corpus: Corpus, gap: Gap, first: Guess, most_lines: int) -> Guess:
-    """The first line with the lines of its block that are likely enough; its own confidence stays."""
+def extended(corpus: Corpus, gap: Gap, first: Guess, most_lines: int) -> Iterator[Guess]:
+    """The first line, then with each line of its block that is likely enough; its own confidence stays."""
     text = first.text
     base = len(gap.indentation)
+    yield first
     for _ in range(most_lines - 1):
         indentation = _next_indentation(corpus, gap, text, base)
         if indentation is None:
-            break
+            return
         ahead = replace(gap, prefix=gap.prefix + text + "\n" + indentation)
         found = guesses(corpus, ahead, limit=1)
         if not found or found[0].confidence < SURE or not found[0].text.strip():
-            break
+            return
         text += "\n" + indentation + found[0].text
+        yield replace(first, text=text)
         if len(indentation) <= base:
-            break
-    return replace(first, text=text)
+            return
 
 
 def _next_indentation(corpus: Corpus, gap: Gap, text: str, base: int) -> str | None:

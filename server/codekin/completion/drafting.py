@@ -1,8 +1,8 @@
-"""Drafts the next tokens of a generator from the repository, to be verified in one step.
+"""Drafts the next tokens of a generator from its prompt and the repository, to be verified in one step.
 
-The text generated so far is looked up among the contexts of the document and the corpus; what followed there is the
-draft. Lossless: the generator keeps what it would have written itself. It knows nothing of models but how their
-vocabulary turns text into ids and back.
+What followed the same ids before, in the prompt or the text so far, comes first; then what followed the same context
+in the document and the corpus. Lossless: the generator keeps what it would have written itself. It knows nothing of
+models but how their vocabulary turns text into ids and back.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +18,11 @@ from codekin.completion.ngrams import Places, run_hash
 from codekin.completion.segment import LONGEST_RUN, Segment
 from codekin.completion.situation import Situation, situation_of
 
-LEAST_RUN = 2
+LEAST_RUN, LEAST_REPEATED = 4, 2
+"""Tokens that must agree before the draft: of the repository, and of the prompt before the repository is asked."""
+
 TOKENS_READ = 12
-LOOKED_BACK, REPEATED = 600, 3
+LOOKED_BACK, LONGEST_REPEATED = 2000, 16
 
 Draft = Callable[[list[int]], list[int]]
 """From all ids so far to ids that may come next; empty for no idea."""
@@ -38,34 +40,45 @@ class Codec(Protocol):
         ...
 
 
-def repository_draft(corpus: Corpus, gap: Gap, codec: Codec, prompt_length: int) -> Draft:
-    """A draft for a generation that goes on at a gap, behind a prompt of so many ids."""
+def repository_draft(corpus: Corpus, gap: Gap, codec: Codec, prompt_length: int, begun: int = 0) -> Draft:
+    """A draft for a generation that goes on at a gap, behind a prompt of so many ids.
+
+    The first `begun` characters of what is generated stand before the gap already.
+    """
     situation = situation_of(corpus.vocabulary, gap)
     before = np.concatenate([situation.before, corpus.vocabulary.encode(situation.typed)[0]])
     unit, width = indentation_unit(gap), len(gap.indentation)
 
     def draft(ids: list[int]) -> list[int]:
-        if repeated := _repeated(ids):
+        length, repeated = _repeated(ids)
+        if length >= LEAST_REPEATED:
             return repeated
-        written = codec.decode(ids[prompt_length:])
+        written = codec.decode(ids[prompt_length:])[begun:]
         settled = written.rstrip()
         tokens, indentation = corpus.vocabulary.encode(settled, width)
         found = _best_place(corpus, situation, np.concatenate([before, tokens])[-LONGEST_RUN:])
         if found is None:
-            return []
+            return repeated
         text, pending = _text_behind(corpus, *found, (indentation, unit)), written[len(settled) :]
-        return codec.encode_inside(text[len(pending) :]) if text.startswith(pending) else []
+        return codec.encode_inside(text[len(pending) :]) if text.startswith(pending) else repeated
 
     return draft
 
 
-def _repeated(ids: list[int]) -> list[int]:
-    """What followed the last occurrence of the last few ids among those not long before them."""
-    tail = ids[-REPEATED:]
-    for start in range(len(ids) - REPEATED - 1, max(-1, len(ids) - LOOKED_BACK), -1):
-        if ids[start] == tail[0] and ids[start : start + REPEATED] == tail:
-            return ids[start + REPEATED : start + REPEATED + TOKENS_READ]
-    return []
+def _repeated(ids: list[int]) -> tuple[int, list[int]]:
+    """The length of the longest run of ids that ended before as they end now, the latest of equals; what followed."""
+    longest, place, last = 0, 0, len(ids) - 1
+    for at in range(last - 1, max(-1, last - LOOKED_BACK), -1):
+        if ids[at] != ids[last]:
+            continue
+        length = 1
+        while length < LONGEST_REPEATED and length <= at and ids[at - length] == ids[last - length]:
+            length += 1
+        if length > longest:
+            longest, place = length, at
+            if length == LONGEST_REPEATED:
+                break
+    return longest, ids[place + 1 : place + 1 + TOKENS_READ] if longest else []
 
 
 def _best_place(corpus: Corpus, situation: Situation, context: Tokens) -> tuple[Segment, int] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from codekin.completion.corpus import Corpus
 from codekin.completion.gap import Gap
-from codekin.completion.generating import Generation, generated_guesses
+from codekin.completion.generating import Generation, Writers, finished, generated_guesses
 from codekin.completion.repository import Guess, guesses
 from codekin.errors import UsageError
 from codekin.syntax import language_of
@@ -63,11 +63,10 @@ def repository_completer(corpus: Corpus) -> Completer:
 
 def generator_completer(generator: "Generator", corpus: Corpus, generation: Generation | None = None) -> Completer:
     """A generator and the repository together."""
+    writers = Writers(generator, corpus, generation or Generation())
 
     def complete(gap: Gap) -> Guess | None:
-        found: list[Guess] = []
-        for guesses_so_far in generated_guesses(generator, corpus, gap, generation or Generation(), limit=1):
-            found = guesses_so_far
+        found = finished(generated_guesses(writers, gap, limit=1))
         return found[0] if found else None
 
     return complete

@@ -1,7 +1,7 @@
 """The place to be filled: a document cut in two at the cursor."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +22,11 @@ class Gap:
     def line_behind(self) -> str:
         """What stands on the cursor's line behind it."""
         return self.suffix.partition("\n")[0]
+
+    @property
+    def around_line(self) -> "Gap":
+        """The gap that the cursor's whole line leaves: what is chosen for it stays while the line is typed."""
+        return replace(self, prefix=self.prefix[: len(self.prefix) - len(self.line_before)])
 
     @property
     def indentation(self) -> str:

@@ -4,125 +4,199 @@ Where the repository is sure, it answers alone. Else the generator scores its gu
 best by both wins. It knows generators by their face alone, never their tensors.
 """
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeVar
 
 from codekin.completion.corpus import Corpus
+from codekin.completion.definitions import definitions_for
 from codekin.completion.drafting import repository_draft
+from codekin.completion.filters import within_indentation
 from codekin.completion.gap import Gap
+from codekin.completion.prompt import Prompt, prompt_for
 from codekin.completion.repository import Guess, guesses
-from codekin.completion.snippets import commented, snippets_for
+from codekin.completion.snippets import Snippet, snippets_for
+from codekin.completion.suggest import SPARE, Wish, context_at, likely_ones, wants_block
+from codekin.completion.weighing import Weighed, sure_from, trust_in, weighed
 
 if TYPE_CHECKING:
-    from codekin.models.generation import Generator
+    from codekin.models import generation
 
-SURE, SURE_BY_TRUST = 0.3, 0.4
-"""Confidence from which the repository answers without the generator; more where the generator is trusted."""
+SCORED = 10
+"""Guesses of the repository that the generator weighs."""
 
-SCORED = 5
-GENERATOR_WEIGHT = 0.25
-"""The power of the generator's mean chance of a token beside the repository's chance of the line."""
+FOLLOWING = 10
+"""Tokens of the next line that are weighed behind each of them."""
 
-LEAST_TRUST, MOST_TRUST = 0.05, 0.9
-SMALLEST, TRUST_BY_SIZE = 1.35e8, 0.43
-"""Trust grows by so much for each factor of ten in parameters; measured for the smallest alone."""
+SNIPPETS, DEFINITIONS = 2, 5
+
+LEADS_BLOCKS = 0.5
+"""From this trust on the generator writes the lines behind the first one, else the repository does."""
+
+Kin = Callable[[Gap], Sequence[Snippet]]
+"""Kin for a gap that whole lines leave, the best first."""
+
+T = TypeVar("T")
+Ticks = Generator[list[Guess], None, T]
+"""Work that pauses often, so that it can be withdrawn, and returns a T."""
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """How a generator is used: the prompt's and the answer's most tokens, and which helpers it gets."""
+    """How a generator is used: the prompt's and the answer's most tokens, and which helpers it gets.
+
+    `kin` finds code by meaning, if somebody can; `repository` is the name that some models' prompts begin with.
+    """
 
     prompt_tokens: int = 1024
     max_tokens: int = 48
     has_snippets: bool = True
     has_guesses: bool = True
     has_drafts: bool = True
+    kin: Kin | None = None
+    repository: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
-    """Ids to continue, and the blank before the cursor that the continuation begins with."""
+class Writers:
+    """A generator and the repository, and how they work together."""
 
-    ids: list[int]
-    blank: str = ""
+    generator: "generation.Generator"
+    corpus: Corpus
+    generation: Generation = Generation()
+
+    @property
+    def trust(self) -> float:
+        """How far the generator's own chances are believed."""
+        return trust_in(self.generator)
 
 
-def generated_guesses(
-    generator: "Generator", corpus: Corpus, gap: Gap, generation: Generation, limit: int
-) -> Iterator[list[Guess]]:
-    """The rests of the line by both, best first; yields often, so that it can be withdrawn, the last value counts."""
-    found = guesses(corpus, gap, limit=max(limit, SCORED)) if generation.has_guesses else []
+def answers(writers: Writers, gap: Gap, wish: Wish) -> Iterator[list[Guess]]:
+    """Guesses of both, the best one as a block where that is wanted; the last value counts.
+
+    Empty until something is certain; from then on the best guess only grows.
+    """
+    found = yield from generated_guesses(writers, gap, wish.alternatives + SPARE)
     yield found
-    if found and found[0].confidence >= SURE + SURE_BY_TRUST * trust_in(generator):
-        return
-    prompt = prompt_for(generator, corpus, gap, generation)
-    own = ""
-    for line in _own_line(generator, corpus, gap, prompt, generation):
-        own = line
-        yield found
+    likely = likely_ones(gap, wish, found)
+    if likely and writers.trust >= LEADS_BLOCKS and wants_block(gap, context_at(gap), likely[0], wish):
+        for grown in _block_behind(writers, gap, likely[0], wish.max_lines):
+            yield [grown, *likely[1:]]
+
+
+def generated_guesses(writers: Writers, gap: Gap, limit: int) -> Ticks[list[Guess]]:
+    """The rests of the line by both, best first."""
+    found = guesses(writers.corpus, gap, limit=max(limit, SCORED)) if writers.generation.has_guesses else []
+    if found and found[0].confidence >= sure_from(writers.trust):
+        return found[:limit]
+    lines = yield from considered(writers, gap, found)
+    return weighed(lines, writers.trust)[:limit] if lines else []
+
+
+def considered(writers: Writers, gap: Gap, found: Sequence[Guess]) -> Ticks[list[Weighed]]:
+    """The guesses and the generator's own line, with what both think of them."""
+    prompt = prompt_of(writers, gap)
+    own = yield from _own_line(writers, gap, prompt)
     texts = list(dict.fromkeys([*(guess.text for guess in found), *([own] if own.strip() else [])]))
-    for scores in _scores(generator, prompt, texts):
-        yield found
-        known = scores
-    if texts:
-        yield _weighed(found, texts, known, trust_in(generator))[:limit]
+    if not texts:
+        return []
+    chances = {guess.text: guess.confidence for guess in found}
+    scores = yield from _scores(writers, prompt, texts, _next_line(gap))
+    return [
+        Weighed(text, chances.get(text, 0.0), text == own, line, following)
+        for text, (line, following) in zip(texts, scores, strict=True)
+    ]
 
 
-def prompt_for(generator: "Generator", corpus: Corpus, gap: Gap, generation: Generation) -> Prompt:
-    """The ids of a prompt: kin as comments, the code before the cursor, and where the model infills that behind it."""
-    kin = commented(gap.language, snippets_for(corpus, gap)) if generation.has_snippets else ""
-    if generator.model.infill:
-        return Prompt(generator.infill(kin + gap.prefix, gap.suffix, generation.prompt_tokens))
-    # A blank belongs to the word behind it: left at the prompt's end it would make an unlikely token.
-    settled = gap.prefix.removesuffix(" ")
-    head = generator.prompt(kin) if kin else []
-    tail = generator.vocabulary.encode(settled)[-max(64, generation.prompt_tokens - len(head)) :]
-    return Prompt([*head, *tail] or generator.prompt(""), gap.prefix[len(settled) :])
+def finished(work: Ticks[T]) -> T:
+    """What some work returns, done at once."""
+    try:
+        while True:
+            next(work)
+    except StopIteration as end:
+        result: T = end.value
+        return result
 
 
-def trust_in(generator: "Generator") -> float:
-    """The part of the chance that no guess is right which the generator's own line gets."""
-    parameters = generator.model.parameters or generator.device_bytes / 2
-    grown = LEAST_TRUST + TRUST_BY_SIZE * math.log10(max(parameters, SMALLEST) / SMALLEST)
-    return min(grown, MOST_TRUST)
+def prompt_of(writers: Writers, gap: Gap) -> Prompt:
+    """The prompt for a gap, with kin if they are wanted."""
+    generation = writers.generation
+    kin = kin_for(writers.corpus, gap, generation)
+    return prompt_for(writers.generator, gap, kin, most=generation.prompt_tokens, repository=generation.repository)
 
 
-def _own_line(
-    generator: "Generator", corpus: Corpus, gap: Gap, prompt: Prompt, generation: Generation
-) -> Iterator[str]:
-    """The generator's own rest of the line, last."""
+def kin_for(corpus: Corpus, gap: Gap, generation: Generation) -> list[Snippet]:
+    """Kin by meaning or by words, and definitions of names in use; none where they are not wanted."""
+    if not generation.has_snippets:
+        return []
+    around = gap.around_line
+    found = generation.kin(around) if generation.kin else snippets_for(corpus, around, SNIPPETS)
+    return [*found[:SNIPPETS], *definitions_for(corpus, around, DEFINITIONS)]
+
+
+def _block_behind(writers: Writers, gap: Gap, first: Guess, most_lines: int) -> Iterator[Guess]:
+    """The first line with the lines that the generator writes behind it, as they come, until they leave its block."""
+    from codekin.models.generation import Step  # noqa: PLC0415 - bring torch, which a generator has loaded
+    from codekin.models.sampling import Sampling  # noqa: PLC0415
+
+    prompt, vocabulary = prompt_of(writers, gap), writers.generator.vocabulary
+    ids = [*prompt.ids, *vocabulary.encode_inside(f"{prompt.begins}{first.text}\n")]
+    ahead = replace(gap, prefix=f"{gap.prefix}{first.text}\n")
+    draft = repository_draft(writers.corpus, ahead, vocabulary, len(ids)) if writers.generation.has_drafts else None
+    written = f"{first.text}\n"
+    for step in writers.generator.steps(ids, Sampling(max_tokens=writers.generation.max_tokens), draft):
+        written += step.text if isinstance(step, Step) else ""
+        whole = written.rpartition("\n")[0]
+        kept = "\n".join(within_indentation(gap, whole).split("\n")[:most_lines])
+        yield replace(first, text=kept)
+        if kept != whole:
+            return
+
+
+def _own_line(writers: Writers, gap: Gap, prompt: Prompt) -> Ticks[str]:
+    """The generator's own rest of the line."""
     from codekin.models.sampling import Sampling  # noqa: PLC0415 - brings torch, which a generator has loaded
 
-    draft = repository_draft(corpus, gap, generator.vocabulary, len(prompt.ids)) if generation.has_drafts else None
-    sampling = Sampling(max_tokens=generation.max_tokens, stop=("\n",))
+    vocabulary, begun = writers.generator.vocabulary, len(prompt.begins)
+    draft = None
+    if writers.generation.has_drafts:
+        draft = repository_draft(writers.corpus, gap, vocabulary, len(prompt.ids), begun)
+    sampling = Sampling(max_tokens=writers.generation.max_tokens, stop=("\n",), begins=prompt.begins)
     text = ""
-    for step in generator.steps(prompt.ids, sampling, draft):
+    for step in writers.generator.steps(prompt.ids, sampling, draft):
         text = step.text  # the last one holds the whole
-        yield ""
-    yield text.removeprefix(prompt.blank) if text.startswith(prompt.blank) else text.lstrip(" \t")
+        yield []
+    return text[begun:].rstrip()
 
 
-def _scores(generator: "Generator", prompt: Prompt, texts: list[str]) -> Iterator[list[float]]:
-    """The mean log-probability of a token of each text, as the whole rest of the line."""
+def _scores(
+    writers: Writers, prompt: Prompt, texts: list[str], behind: str
+) -> Ticks[list[tuple[list[float], list[float]]]]:
+    """For each text the log-probabilities of its tokens and the line's end, and of the next line's."""
     from codekin.models.scoring import log_probabilities  # noqa: PLC0415 - brings torch
 
-    lines = [generator.vocabulary.encode_inside(f"{prompt.blank}{text}\n") for text in texts]
-    for scores in log_probabilities(generator, prompt.ids, lines):
-        yield [sum(tokens) / max(1, len(tokens)) for tokens in scores]
+    rows = [_within(writers, f"{prompt.begins}{text}", behind) for text in texts]
+    scores: list[list[float]] = []
+    for so_far in log_probabilities(writers.generator, prompt.ids, [ids for ids, _ in rows]):
+        scores = so_far
+        yield []
+    return [(found[:end], found[end:]) for found, (_, end) in zip(scores, rows, strict=True)]
 
 
-def _weighed(found: list[Guess], texts: list[str], scores: list[float], trust: float) -> list[Guess]:
-    """The texts by the product of the repository's chance and a power of the generator's, as chances anew."""
-    chances = {guess.text: guess.confidence for guess in found}
-    nothing = max(0.02, 1 - sum(chances.values()))
-    worth = [
-        math.log(max(chances.get(text, trust * nothing), 1e-4)) + GENERATOR_WEIGHT * score
-        for text, score in zip(texts, scores, strict=True)
-    ]
-    best = max(worth)
-    shares = [math.exp(one - best) for one in worth]
-    held = sum(shares) + nothing
-    ranked = sorted(zip(texts, shares, strict=True), key=lambda pair: -pair[1])
-    return [Guess(text, share / held) for text, share in ranked]
+def _within(writers: Writers, line: str, behind: str) -> tuple[list[int], int]:
+    """Ids of a line and the beginning of the next, and where the line with its break ends among them."""
+    vocabulary = writers.generator.vocabulary
+    ids = vocabulary.encode_inside(line + behind)
+    size, end = 0, 0
+    while end < len(ids) and size < len(line.encode("utf-8", "replace")):
+        size += len(vocabulary.bytes_of[ids[end]])
+        end += 1
+    return ids[: end + 1 + FOLLOWING], min(end + 1, len(ids))
+
+
+def _next_line(gap: Gap) -> str:
+    """The break at the end of the cursor's line and the line below it that is not empty."""
+    below = gap.suffix[len(gap.line_behind) :]
+    blank = len(below) - len(below.lstrip())
+    end = below.find("\n", blank)
+    return below[: end if end >= 0 else len(below)] or "\n"

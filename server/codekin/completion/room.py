@@ -20,7 +20,7 @@ from codekin.completion.flow import Flow
 from codekin.completion.gap import Gap
 from codekin.completion.repository import Guess
 from codekin.completion.shelf import Shelf
-from codekin.completion.suggest import SPARE, Suggestion, Wish, suggestions, without_carriage_returns
+from codekin.completion.suggest import Suggestion, Tell, Wish, shown, suggestions, without_carriage_returns
 from codekin.errors import ModelError
 from codekin.settings.schema import CompletionSettings
 
@@ -29,8 +29,8 @@ FOLLOW_SECONDS = 2.0
 REPOSITORY = "repository"
 
 Result = TypeVar("Result")
-Generate = Callable[[Corpus, Gap, int], Awaitable[list[Guess]]]
-"""So many guesses of a generator and the repository together; cancelled when nobody waits for them."""
+Generate = Callable[[Corpus, Gap, Wish, Tell], Awaitable[list[Guess]]]
+"""Guesses of a generator and the repository together; cancelled when nobody waits for them."""
 
 Files = Callable[[], Mapping[str, str]]
 """Content hashes of the files that count, by path; called in a thread."""
@@ -38,7 +38,11 @@ Files = Callable[[], Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One request: where, on whose behalf, and how."""
+    """One request: where, on whose behalf, and how.
+
+    A `generate` that fails leaves the answer to the repository, but is told where the user named its model.
+    `told` hears, in some thread, the text so far of the best suggestion as it grows.
+    """
 
     root: Path
     gap: Gap
@@ -48,6 +52,8 @@ class Question:
     threshold: float | None = None
     generate: Generate | None = None
     model: str = REPOSITORY
+    is_named: bool = False
+    told: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,7 @@ class _Home:
 
     shelf: Shelf
     events: Events
+    problem: str = ""
     followed: float = 0.0
     follower: asyncio.Task[None] | None = None
 
@@ -79,7 +86,6 @@ class Room:
     run: Callable[[Callable[[], list[Suggestion]]], Awaitable[list[Suggestion]]]
     flow: Flow = field(default_factory=Flow)
     model: str = REPOSITORY
-    problem: str = ""
     _homes: dict[Path, _Home] = field(default_factory=dict)
     _suggested: OrderedDict[str, tuple[Question, Suggestion]] = field(default_factory=OrderedDict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -92,7 +98,6 @@ class Room:
         wish = _wish(question, settings)
         waits = 0.0 if question.is_invoked else None
         make = self._maker(question, gap, wish)
-        self.model = question.model
         found = await self.flow.ask(question.window, self._place(question, wish), gap, make, waits=waits)
         return [self._item(question, suggestion) for suggestion in found]
 
@@ -134,10 +139,19 @@ class Room:
         about: dict[str, Any] = {"model": self.model, "ms": round(self.flow.milliseconds, 1)}
         if home:
             about |= {"tokens": len(home.shelf.corpus.base.tokens)} | dict(home.events.counts)
-        problem = self.problem or (home.shelf.problem if home else "")
-        if problem:
+        if problem := self.problem(root):
             about["problem"] = problem
         return about
+
+    def problem(self, root: Path | None) -> str:
+        """Why answers of a workspace come without the model of the settings, or without the repository."""
+        home = self._homes.get(root) if root else None
+        return (home.problem or home.shelf.problem) if home else ""
+
+    def note(self, root: Path, problem: str) -> None:
+        """Keeps why the generator of the settings does not answer; an empty text withdraws it."""
+        if home := self._homes.get(root):
+            home.problem = problem
 
     async def close(self) -> None:
         """Ends what is under way."""
@@ -149,16 +163,25 @@ class Room:
             task.cancel()
 
     def _maker(self, question: Question, gap: Gap, wish: Wish) -> Callable[[], Awaitable[list[Suggestion]]]:
+        told = question.told
+
+        def tell(best: Guess) -> None:
+            if told and (certain := shown(gap, [best], 1)):
+                told(certain[0].text)
+
         async def make() -> list[Suggestion]:
-            corpus = self._homes[question.root].shelf.corpus
-            found = None
+            home = self._homes[question.root]
+            corpus, found = home.shelf.corpus, None
+            self.model = REPOSITORY
             if question.generate is not None:
                 try:
-                    found = await question.generate(corpus, gap, wish.alternatives + SPARE)
-                    self.problem = ""
+                    found = await question.generate(corpus, gap, wish, tell)
+                    home.problem, self.model = "", question.model
                 except ModelError as error:
-                    self.problem = str(error)
-            return await self.run(lambda: suggestions(corpus, gap, wish, found))
+                    if question.is_named:
+                        raise
+                    home.problem = str(error)
+            return await self.run(lambda: suggestions(corpus, gap, wish, found, tell))
 
         return make
 

@@ -1,6 +1,6 @@
 """From a gap to what is shown: guesses of the repository, filtered, checked against the syntax, with their extent."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +13,10 @@ from codekin.syntax import LANGUAGES, CursorContext, cursor_context
 
 LINES_OF_CONTEXT = 400
 SPARE = 4
+
+
+Tell = Callable[[Guess], None]
+"""Hears what is certain so far of the best guess."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +38,29 @@ class Suggestion:
     confidence: float
 
 
-def suggestions(corpus: Corpus, gap: Gap, wish: Wish, found: Sequence[Guess] | None = None) -> list[Suggestion]:
-    """What would be shown, best first; often nothing. `found` are guesses made elsewhere, else the repository's own."""
+def suggestions(
+    corpus: Corpus, gap: Gap, wish: Wish, found: Sequence[Guess] | None = None, tell: Tell | None = None
+) -> list[Suggestion]:
+    """What would be shown, best first; often nothing. `found` are guesses made elsewhere, else the repository's own.
+
+    `tell` hears the best one as its lines come.
+    """
+    found = guesses(corpus, gap, limit=wish.alternatives + SPARE) if found is None else found
+    likely = likely_ones(gap, wish, found)
+    if likely and wants_block(gap, context_at(gap), likely[0], wish):
+        for grown in extended(corpus, gap, likely[0], wish.max_lines):
+            likely[0] = grown
+            if tell:
+                tell(grown)
+    return shown(gap, likely, wish.alternatives)
+
+
+def likely_ones(gap: Gap, wish: Wish, found: Sequence[Guess]) -> list[Guess]:
+    """The guesses that are likely enough and may stand at the cursor."""
     context = context_at(gap)
     if context.kind != "code" and not gap.line_before.strip():
         return []
-    found = guesses(corpus, gap, limit=wish.alternatives + SPARE) if found is None else found
-    likely = [guess for guess in found if guess.confidence >= wish.threshold and fits(gap, context, guess.text)]
-    if likely and wants_block(gap, context, likely[0], wish):
-        likely[0] = extended(corpus, gap, likely[0], wish.max_lines)
-    return shown(gap, likely, wish.alternatives)
+    return [guess for guess in found if guess.confidence >= wish.threshold and fits(gap, context, guess.text)]
 
 
 def context_at(gap: Gap) -> CursorContext:
@@ -63,7 +80,7 @@ def fits(gap: Gap, context: CursorContext, text: str) -> bool:
 
 def wants_block(gap: Gap, context: CursorContext, guess: Guess, wish: Wish) -> bool:
     """Whether more than the line is called for: asked for, or the cursor stands in an empty block."""
-    if wish.extent == "line" or gap.line_behind.strip() or context.kind != "code":
+    if "\n" in guess.text or wish.extent == "line" or gap.line_behind.strip() or context.kind != "code":
         return False
     return wish.extent == "block" or (context.wants_block and not gap.line_before.strip() and guess.confidence > 0)
 

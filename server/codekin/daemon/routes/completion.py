@@ -1,29 +1,35 @@
 """`POST /complete` and `/complete/events`: ghost text, and what became of it."""
 
 import asyncio
+import json
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from codekin.daemon.asked import Asked
+from codekin.daemon.generators import REMOTE
 from codekin.daemon.state import Daemon, Extension, daemon_of
 from codekin.daemon.work import Priority
 from codekin.daemon.workspaces import Workspace
-from codekin.errors import UsageError
+from codekin.errors import CodekinError, ModelError, UsageError
 
 if TYPE_CHECKING:
     from codekin.completion.corpus import Corpus
     from codekin.completion.events import Outcome
     from codekin.completion.gap import Gap
+    from codekin.completion.generating import Generation
     from codekin.completion.repository import Guess
     from codekin.completion.room import Question, Room
+    from codekin.completion.suggest import Tell, Wish
+    from codekin.models.generation import Generator
+    from codekin.models.generators import GenerationService
 
 MOST_ALTERNATIVES = 20
 LOOKS_EVERY = 60.0
@@ -39,26 +45,36 @@ WAITS_FOR_FILES = 120.0
 
 
 async def complete(request: Request) -> Response:
-    """{"root", "path", "text"?, "line", "character_offset", "trigger"?, "alternatives"?, "window"?, "model"?, "wait"?}.
+    """Takes {"root", "path", "text"?, "line", "character_offset", "trigger"?, "alternatives"?, "window"?, "model"?}.
 
     `line` counts from 1, `character_offset` (or `column`) code points in the line from 0. Gives {"items":
-    [{"id", "text", "replace_start", "replace_end", "kind", "confidence"}], "model", "ms"}; the offsets count code
-    points of the document. A request that a newer one of its window overtook gives no items and "superseded".
-    With "wait" the answer comes once the repository has been read.
+    [{"id", "text", "replace_start", "replace_end", "kind", "confidence"}], "model", "ms", "problem"?}; the offsets
+    count code points of the document. A request that a newer one of its window overtook gives no items and
+    "superseded". With "wait" the answer comes once the repository has been read; with "stream" it is the last of
+    JSON lines, before it {"text"} with what is certain so far of the best item.
     """
     daemon = daemon_of(request)
-    began = time.perf_counter()
     asked = await Asked.of(request)
     workspace = daemon.workspaces.get(asked.root())
+    if asked.flag("stream"):
+        return StreamingResponse(_lines(daemon, asked, workspace), media_type="application/x-ndjson")
+    return JSONResponse(await _answer(daemon, asked, workspace))
+
+
+async def _answer(
+    daemon: Daemon, asked: Asked, workspace: Workspace, told: "Callable[[str], None] | None" = None
+) -> dict[str, Any]:
+    began = time.perf_counter()
     room = await _room(daemon)
     question = await daemon.workers.run(Priority.COMPLETION, _question, asked, workspace)
-    question = await _with_generator(daemon, asked.text("model", workspace.settings.completion.model), question)
     if asked.flag("wait"):
         await _scanned(workspace)
     room.follow(workspace.root, workspace.folder, _Files(workspace), workspace.buffers)
+    question = await _with_generator(daemon, workspace, asked.text("model", ""), replace(question, told=told))
     if asked.flag("wait"):
         await room.settled(workspace.root)
-    answer: dict[str, Any] = {"items": [], "model": question.model}
+    answer: dict[str, Any] = {"items": []}
+    before = room.problem(workspace.root)
     try:
         items = await room.complete(question, workspace.settings.completion)
         answer["items"] = [asdict(item) for item in items]
@@ -67,7 +83,31 @@ async def complete(request: Request) -> Response:
         if task is not None and task.cancelling():
             raise  # the client has gone
         answer["superseded"] = True
-    return JSONResponse(answer | {"ms": round((time.perf_counter() - began) * 1000, 1)})
+    if problem := room.problem(workspace.root):
+        answer["problem"] = problem
+    if problem != before:
+        workspace.tell({"event": "model"})
+    return answer | {"model": room.model, "ms": round((time.perf_counter() - began) * 1000, 1)}
+
+
+async def _lines(daemon: Daemon, asked: Asked, workspace: Workspace) -> AsyncIterator[str]:
+    """What is certain, as it comes, and the answer; an error is the last line."""
+    loop, told = asyncio.get_running_loop(), asyncio.Queue[str | None]()
+
+    def tell(text: str) -> None:
+        loop.call_soon_threadsafe(told.put_nowait, text)
+
+    answering = asyncio.create_task(_answer(daemon, asked, workspace, tell))
+    answering.add_done_callback(lambda _: told.put_nowait(None))
+    try:
+        while (text := await told.get()) is not None:
+            yield json.dumps({"text": text}) + "\n"
+        try:
+            yield json.dumps(answering.result()) + "\n"
+        except CodekinError as error:
+            yield json.dumps({"error": str(error)}) + "\n"
+    finally:
+        answering.cancel()
 
 
 async def events(request: Request) -> Response:
@@ -100,29 +140,67 @@ def _question(asked: Asked, workspace: Workspace) -> "Question":
     )
 
 
-async def _with_generator(daemon: Daemon, name: str, question: "Question") -> "Question":
-    """The question with the generator that the settings or the request name; `auto` takes one that is here, if any."""
+async def _with_generator(daemon: Daemon, workspace: Workspace, named: str, question: "Question") -> "Question":
+    """The question with the generator that the request or the settings name; `auto` takes one that is here, if any.
+
+    Raises ModelError for one that the request names in vain; of the settings' it is noted, and the repository answers.
+    """
+    settings = workspace.settings.completion
+    name = named or settings.model
     if name == REPOSITORY or (name == "auto" and not await asyncio.to_thread(_is_any_here, daemon)):
+        (await _room(daemon)).note(workspace.root, "")
         return question
     from codekin.daemon.generators import chosen_generator, generation_service  # noqa: PLC0415 - asked for seldom
 
-    key = await asyncio.to_thread(chosen_generator, daemon.settings.models, name)
+    try:
+        key = await asyncio.to_thread(chosen_generator, daemon.settings.models, name)
+    except ModelError as error:
+        if named:
+            raise
+        (await _room(daemon)).note(workspace.root, str(error))
+        return question
     service = await asyncio.to_thread(generation_service, daemon)
-    wants_kin = daemon.settings.completion.retrieval
+    generate = _Generate(service, key, _generation(workspace))
+    return replace(question, generate=generate, model=key, is_named=bool(named))
 
-    async def generate(corpus: "Corpus", gap: "Gap", most: int) -> "list[Guess]":
-        from codekin.completion.generating import Generation, generated_guesses  # noqa: PLC0415
+
+def _generation(workspace: Workspace) -> "Generation":
+    from codekin.completion.generating import Generation  # noqa: PLC0415 - brings numpy
+
+    settings = workspace.settings.completion
+    return Generation(max_tokens=settings.max_tokens, has_snippets=settings.retrieval, repository=workspace.root.name)
+
+
+class _Generate:
+    """Asks a generator of the service, and withdraws the work when nobody waits for it."""
+
+    def __init__(self, service: "GenerationService", key: str, generation: "Generation") -> None:
+        self._service, self._key, self._generation = service, key, generation
+
+    async def __call__(self, corpus: "Corpus", gap: "Gap", wish: "Wish", tell: "Tell") -> "list[Guess]":
+        from codekin.completion.serving import remote_ask, with_remote_line  # noqa: PLC0415 - bring torch
 
         withdrawn = threading.Event()
-        generation = Generation(has_snippets=wants_kin, max_tokens=daemon.settings.completion.max_tokens)
-        work = partial(generated_guesses, corpus=corpus, gap=gap, generation=generation, limit=most)
         try:
-            return await asyncio.wrap_future(service.run(key, work, withdrawn))
+            if self._key == REMOTE:
+                ask = remote_ask(corpus, gap, self._generation)
+                written = await asyncio.wrap_future(self._service.submit(ask, withdrawn))
+                return await asyncio.to_thread(with_remote_line, corpus, gap, wish, written.text)
+            work = partial(self._work, corpus, gap, wish, tell)
+            return await asyncio.wrap_future(self._service.run(self._key, work, withdrawn))
         except asyncio.CancelledError:
             withdrawn.set()
             raise
 
-    return replace(question, generate=generate, model=key)
+    def _work(
+        self, corpus: "Corpus", gap: "Gap", wish: "Wish", tell: "Tell", generator: "Generator"
+    ) -> "Iterator[list[Guess]]":
+        from codekin.completion.generating import Writers, answers  # noqa: PLC0415 - brings numpy
+
+        for found in answers(Writers(generator, corpus, self._generation), gap, wish):
+            if found:
+                tell(found[0])
+            yield found
 
 
 def _is_any_here(daemon: Daemon) -> bool:

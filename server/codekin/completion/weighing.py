@@ -1,0 +1,76 @@
+"""Weighs lines by what the repository and a generator think of them: one softmax over all, and "none of them".
+
+The weights are fitted by scripts/fit_completion_weighing.py on public repositories with a model of 135 million
+parameters. A larger generator's own chance of a whole line is mixed in, the more the larger it is.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from codekin.completion.repository import Guess
+
+if TYPE_CHECKING:
+    from codekin.models.generation import Generator
+
+Matrix = NDArray[np.float64]
+
+SURE, SURE_BY_TRUST = 0.8, 0.15
+"""Confidence from which the repository answers without the generator; more where the generator is trusted."""
+
+MOST_TRUST = 0.8
+SMALLEST, TRUST_BY_SIZE = 1.35e8, 0.4
+"""The model that the weights are fitted with, and how trust grows for each factor of ten in parameters."""
+
+WEIGHTS = np.zeros(8)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """A rest of the line: the repository's chance of it, whether the generator wrote it, and log-probabilities.
+
+    `line` are those of its tokens and its end, `following` those of the first tokens of the next line behind it.
+    """
+
+    text: str
+    chance: float
+    is_own: bool
+    line: list[float]
+    following: list[float]
+
+
+def weighed(lines: Sequence[Weighed], trust: float) -> list[Guess]:
+    """The lines with the chance of each to be exactly right, likeliest first.
+
+    Two estimates of the same chance are mixed by their reliability: that of the fitted weights, and with `trust` the
+    generator's own, the product of its chances of the tokens.
+    """
+    values = features(lines)
+    scores = np.append(values @ WEIGHTS, 0.0)
+    shares = np.exp(scores - scores.max())
+    shares /= shares.sum()
+    own = np.array([math.exp(sum(line.line)) for line in lines])
+    chances = ((1 - trust) * shares[:-1] + trust * own).tolist()
+    ranked = sorted(zip(lines, chances, strict=True), key=lambda pair: -pair[1])
+    return [Guess(line.text, chance) for line, chance in ranked]
+
+
+def features(lines: Sequence[Weighed]) -> Matrix:
+    """What speaks for each line, shape (n, len(WEIGHTS))."""
+    chance = np.array([line.chance for line in lines])
+    return np.column_stack([np.log(chance + 0.01)] * 8)
+
+
+def trust_in(generator: "Generator") -> float:
+    """How far a generator's own chances are believed: not at all at 135 million parameters, two thirds at 7 billion."""
+    parameters = generator.model.parameters or generator.device_bytes / 2
+    return min(TRUST_BY_SIZE * math.log10(max(parameters, SMALLEST) / SMALLEST), MOST_TRUST)
+
+
+def sure_from(trust: float) -> float:
+    """The repository's confidence from which a generator is not asked."""
+    return SURE + SURE_BY_TRUST * trust
