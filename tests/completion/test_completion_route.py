@@ -1,6 +1,7 @@
 """`POST /complete` in a real daemon app: the corpus is built beside, the answer has its shape, the switches count."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import httpx
@@ -54,7 +55,7 @@ async def ask(data, root, monkeypatch):
 
     async def post(route, **body):
         answer = await client.post(route, json={"root": str(root), **body}, timeout=100)
-        return answer.status_code, answer.json()
+        return answer.status_code, answer.text if body.get("stream") else answer.json()
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(daemon.app), base_url="http://codekin") as client:
         yield post
@@ -97,3 +98,35 @@ async def test_a_newer_request_of_the_window_overtakes(ask):
     )
     assert all(status == 200 for status, _ in answers)
     assert sum("superseded" not in answer for _, answer in answers) >= 1
+
+
+async def test_a_stream_ends_with_the_answer(ask):
+    """A terminal that shows lines as they come would show none, or others than the answer's."""
+    body = {"path": "ticket.ex", "text": TYPED, "line": 2, "column": 2, "trigger": "invoked", "wait": True}
+    _, answer = await ask("/complete", **body)
+    _, text = await ask("/complete", **body, alternatives=2, stream=True)
+    *pieces, last = [json.loads(line) for line in text.splitlines()]
+    assert last["items"][0]["text"] == answer["items"][0]["text"]
+    assert all(last["items"][0]["text"].startswith(piece["text"]) for piece in pieces)
+
+
+async def test_a_model_of_the_settings_that_is_missing_is_told_beside_the_answer(ask, data):
+    """Whoever set a model would never learn that the repository answers in its place, or would get no answer at all."""
+    inside = {"path": "ticket.ex", "text": TYPED, "line": 2, "column": 2, "trigger": "invoked", "wait": True}
+    (data / "settings.toml").write_text('[completion]\nmodel = "starcoder_1b"\n')
+    status, answer = await ask("/complete", **inside)
+    assert (status, answer["model"]) == (200, "repository")
+    assert answer["items"]
+    assert "codekin models pull starcoder_1b" in answer["problem"]
+    (data / "settings.toml").write_text("")
+    assert "problem" not in (await ask("/complete", **inside, alternatives=2))[1]
+
+
+async def test_a_model_that_is_asked_for_by_name_answers_or_says_why_not(ask):
+    """The repository's answer would pass for that of the model that was asked for."""
+    inside = {"path": "ticket.ex", "text": TYPED, "line": 2, "column": 2, "trigger": "invoked", "wait": True}
+    status, answer = await ask("/complete", **inside, model="starcoder_1b")
+    assert status >= 400
+    assert "codekin models pull starcoder_1b" in str(answer)
+    _, text = await ask("/complete", **inside, model="starcoder_1b", stream=True)
+    assert "codekin models pull starcoder_1b" in json.loads(text.splitlines()[-1])["error"]

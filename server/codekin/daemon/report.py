@@ -22,6 +22,8 @@ async def workspace_status(daemon: Daemon, workspace: Workspace) -> dict[str, An
     engine = daemon.engine.state()
     problems = [*daemon.problems, *workspace.settings_problems, *workspace.problems, *trouble]
     problems += [str(engine["problem"])] if engine["problem"] else []
+    parts = _extensions(daemon, workspace)
+    problems += [str(part["problem"]) for part in parts.values() if part.get("problem")]
     return {
         "root": str(workspace.root),
         "state": workspace.state,
@@ -31,7 +33,7 @@ async def workspace_status(daemon: Daemon, workspace: Workspace) -> dict[str, An
         "degraded": daemon.engine.degraded(),
         "problems": list(dict.fromkeys(problems)) + _emptiness(workspace, counts),
         "last_run": workspace.summary,
-        **_extensions(daemon, workspace),
+        **parts,
     }
 
 
