@@ -52,7 +52,7 @@ def retrieval(
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The objects of a file of JSON lines. Raises UsageError that names the first wrong line."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")  # other line ends may stand within a JSON text
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path} cannot be read ({error}): give a file of JSON lines.") from error
     rows = []

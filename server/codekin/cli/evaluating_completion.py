@@ -1,12 +1,16 @@
 """`codekin eval completion`: measures the product's own completion on rows with a hidden rest of the line."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from codekin import places
 from codekin.cli import options
 from codekin.cli.output import print_json, print_rows
+from codekin.cli.waiting import progress
+from codekin.settings import load_settings
 
 if TYPE_CHECKING:
     from codekin.completion.evaluation import Completer
@@ -21,17 +25,21 @@ def completion(
     limit: Annotated[int, typer.Option(help="At most so many rows; 0 for all.", min=0)] = 0,
     threshold: Threshold | None = None,
     json: options.Json = False,
-    data_dir: options.DataDir = None,  # noqa: ARG001 - every command takes it; the measure keeps nothing
+    data_dir: options.DataDir = None,
 ) -> int:
     """Complete the rows {id, language, path, kind, prefix, suffix, truth}: exact, similarity, times by group."""
     from codekin.cli.evaluating import read_rows  # noqa: PLC0415 - it imports this module
-    from codekin.completion.evaluation import checked, evaluate, figures  # noqa: PLC0415 - brings numpy
+    from codekin.completion.evaluation import checked, evaluate, figures, located, texts_of  # noqa: PLC0415 - brings numpy
     from codekin.settings.schema import CompletionSettings  # noqa: PLC0415
 
     rows = checked(read_rows(data))
     rows = rows[:limit] if limit else rows
     shown_from = CompletionSettings().threshold if threshold is None else threshold
-    found = figures(evaluate(rows, _completer(repository, model)), shown_from)
+    texts = dict(texts_of(repository)) if repository else {}
+    complete = _completer(texts, model, places.data_dir(data_dir))
+    with progress("Completing") as report:
+        outcomes = evaluate(located(rows, texts), complete, lambda done: report(done, len(rows), ""))
+    found = figures(outcomes, shown_from)
     if json:
         print_json(found)
     else:
@@ -40,13 +48,15 @@ def completion(
     return 0 if rows else 1
 
 
-def _completer(repository: Path | None, model: str) -> "Completer":
+def _completer(texts: Mapping[str, str], model: str, data: Path) -> "Completer":
     from codekin.completion.corpus import corpus_of  # noqa: PLC0415
-    from codekin.completion.evaluation import generator_completer, repository_completer, texts_of  # noqa: PLC0415
+    from codekin.completion.evaluation import generator_completer, repository_completer  # noqa: PLC0415
 
-    corpus = corpus_of(texts_of(repository) if repository else ())
+    corpus = corpus_of(texts.items())
     if model == "repository":
         return repository_completer(corpus)
-    from codekin.models import load_generator  # noqa: PLC0415 - brings torch
+    from codekin.models import load_generator  # noqa: PLC0415 - bring torch
+    from codekin.models.loading import options_of  # noqa: PLC0415
 
-    return generator_completer(load_generator(model), corpus)
+    settings, _ = load_settings(data)
+    return generator_completer(load_generator(model, options_of(settings.models)), corpus)

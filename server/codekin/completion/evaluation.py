@@ -5,6 +5,7 @@ stripping outer white space; `similarity` is difflib's ratio.
 """
 
 import os
+import posixpath
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from codekin.completion.corpus import Corpus
 from codekin.completion.gap import Gap
 from codekin.completion.generating import Generation, Writers, finished, generated_guesses
 from codekin.completion.repository import Guess, guesses
+from codekin.completion.suggest import without_carriage_returns
 from codekin.errors import UsageError
 from codekin.syntax import language_of
 
@@ -41,14 +43,38 @@ class Outcome:
     milliseconds: float
 
 
-def evaluate(rows: Sequence[Mapping[str, str]], complete: Completer) -> list[Outcome]:
-    """Completes every row."""
-    return [_outcome(row, complete) for row in rows]
+def evaluate(
+    rows: Sequence[Mapping[str, str]], complete: Completer, report: Callable[[int], None] = lambda _: None
+) -> list[Outcome]:
+    """Completes every row; `report` hears how many are done."""
+    outcomes = []
+    for number, row in enumerate(rows, 1):
+        outcomes.append(_outcome(row, complete))
+        report(number)
+    return outcomes
 
 
 def gap_of(row: Mapping[str, str]) -> Gap:
-    """A row without its truth."""
-    return Gap(row["path"], row["language"], row["prefix"], row["suffix"])
+    """A row without its truth, with line feeds alone."""
+    return without_carriage_returns(Gap(row["path"], row["language"], row["prefix"], row["suffix"]))
+
+
+def located(rows: Iterable[Mapping[str, str]], texts: Mapping[str, str]) -> list[Mapping[str, str]]:
+    """The rows with their paths as the repository has them, so that no row sees its own file.
+
+    A path that is relative to another folder means the file with that ending, before others the one that begins and
+    ends as the row does.
+    """
+    return [{**row, "path": _path_among(texts, row)} for row in rows]
+
+
+def _path_among(texts: Mapping[str, str], row: Mapping[str, str]) -> str:
+    path = posixpath.normpath(row["path"].replace("\\", "/")).lstrip("/")
+    if path in texts:
+        return path
+    alike = [other for other in texts if other.endswith(f"/{path}") or path.endswith(f"/{other}")]
+    same = [one for one in alike if texts[one].startswith(row["prefix"]) and texts[one].endswith(row["suffix"])]
+    return (same or alike or [path])[0]
 
 
 def repository_completer(corpus: Corpus) -> Completer:
