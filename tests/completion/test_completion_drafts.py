@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from codekin.completion.corpus import corpus_of
+from codekin.completion.definitions import definitions_for
 from codekin.completion.drafting import repository_draft
 from codekin.completion.gap import Gap
 from codekin.completion.generating import Generation, Writers, answers, prompt_of
 from codekin.completion.snippets import commented, snippets_for
 from codekin.completion.suggest import Wish
+from codekin.completion.weighing import Weighed, weighed
 from codekin.models import load_generator
 from codekin.models.loading import Options
 from codekin.models.sampling import Sampling
@@ -96,3 +98,45 @@ def test_snippets_are_kin_from_other_files(corpus):
     lines = commented("elixir", found).splitlines()
     assert all(line.startswith("#") for line in lines)
     assert snippets_for(corpus_of(()), gap) == []
+
+
+def test_a_sure_generator_wins_over_an_unsure_repository():
+    """The one of the two that knows less would decide."""
+    unsure = Weighed("guess()", 0.05, False, [-4.0, -5.0, -6.0], [-1.0])
+    sure = Weighed("own()", 0.0, True, [-0.05, -0.05, -0.05], [-1.0])
+    assert [guess.text for guess in weighed([unsure, sure], trust=0.0)] == ["own()", "guess()"]
+
+
+def test_a_sure_repository_wins_over_an_unsure_generator():
+    """What this codebase always writes would give way to what a small model wrote elsewhere."""
+    known = Weighed("assert_issue()", 0.7, False, [-2.0, -1.0, -0.5], [-1.0])
+    other = Weighed("assert(true)", 0.0, True, [-1.5, -1.5, -1.0], [-1.0])
+    assert weighed([known, other], trust=0.0)[0].text == "assert_issue()"
+
+
+def test_a_larger_generator_is_believed_more():
+    """A model fifty times as large would be held for as weak as the one that the weights are fitted with."""
+    known = Weighed("fetch(id)", 0.4, False, [-2.5, -1.5, -0.5], [-1.0])
+    other = Weighed("find(id)", 0.0, True, [-0.1, -0.2, -0.1], [-1.5])
+    chances = [{guess.text: guess.confidence for guess in weighed([known, other], trust)} for trust in (0.0, 0.68)]
+    assert chances[1]["find(id)"] > chances[0]["find(id)"]
+    assert all(0 < sum(each.values()) <= 1 for each in chances)
+
+
+def test_a_prompt_stays_as_it_is_while_a_word_is_typed(corpus, generator):
+    """A generator would read the whole prompt again at each key."""
+    source = "defmodule App.Ticket do\n  def fetch(cache, key) do\n    case Map"
+    writers = Writers(generator, corpus)
+    prompts = [
+        prompt_of(writers, Gap("lib/ticket.ex", "elixir", source[:-keys] if keys else source, "\nend\n"))
+        for keys in (2, 1, 0)
+    ]
+    assert len({tuple(prompt.ids) for prompt in prompts}) == 1
+    assert [prompt.begins for prompt in prompts] == [" M", " Ma", " Map"]
+
+
+def test_definitions_of_names_in_use_are_found(corpus):
+    """The prompt would not say what the functions at hand take."""
+    users = corpus.with_file("lib/other.ex", None)
+    found = definitions_for(users, gap_in("defmodule App.Ticket do\n  def show(conn) do\n    fetch(│\n  end\nend\n"))
+    assert {snippet.text for snippet in found} == {"def fetch(cache, key) do"}

@@ -6,12 +6,16 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """A path relative to the workspace, its language, and the text before and behind the cursor."""
+    """A path relative to the workspace, its language, and the text before and behind the cursor.
+
+    `kin` are paths of files that are akin to this place by meaning, as far as anybody knows.
+    """
 
     path: str
     language: str
     prefix: str
     suffix: str
+    kin: frozenset[str] = frozenset()
 
     @property
     def line_before(self) -> str:

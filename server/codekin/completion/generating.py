@@ -4,7 +4,7 @@ Where the repository is sure, it answers alone. Else the generator scores its gu
 best by both wins. It knows generators by their face alone, never their tensors.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -13,6 +13,7 @@ from codekin.completion.definitions import definitions_for
 from codekin.completion.drafting import repository_draft
 from codekin.completion.filters import within_indentation
 from codekin.completion.gap import Gap
+from codekin.completion.kinship import Find
 from codekin.completion.prompt import Prompt, prompt_for
 from codekin.completion.repository import Guess, guesses
 from codekin.completion.snippets import Snippet, snippets_for
@@ -33,9 +34,6 @@ SNIPPETS, DEFINITIONS = 2, 5
 LEADS_BLOCKS = 0.5
 """From this trust on the generator writes the lines behind the first one, else the repository does."""
 
-Kin = Callable[[Gap], Sequence[Snippet]]
-"""Kin for a gap that whole lines leave, the best first."""
-
 T = TypeVar("T")
 Ticks = Generator[list[Guess], None, T]
 """Work that pauses often, so that it can be withdrawn, and returns a T."""
@@ -53,7 +51,7 @@ class Generation:
     has_snippets: bool = True
     has_guesses: bool = True
     has_drafts: bool = True
-    kin: Kin | None = None
+    kin: Find | None = None
     repository: str = ""
 
 
@@ -130,7 +128,7 @@ def kin_for(corpus: Corpus, gap: Gap, generation: Generation) -> list[Snippet]:
     if not generation.has_snippets:
         return []
     around = gap.around_line
-    found = generation.kin(around) if generation.kin else snippets_for(corpus, around, SNIPPETS)
+    found = (generation.kin(around) if generation.kin else []) or snippets_for(corpus, around, SNIPPETS)
     return [*found[:SNIPPETS], *definitions_for(corpus, around, DEFINITIONS)]
 
 

@@ -25,9 +25,9 @@ class Memories:
 
     `places` are the last tokens before the continuation, `ends` the line breaks behind it. `matched` counts equal
     tokens up to the place, `shaped` tokens of equal shape, `followed` equal tokens from the line's end on.
-    `nearness` is 3 in this file, 2 in its folder, 1 in files of its role, else 0. `earlier` are the tokens up to
-    the place, nearest first, shape (n, LONGEST_MATCH at most). `alike_before` and `alike_behind` are the shares, by
-    weight, of the words around that also stand around the cursor.
+    `nearness` is 3 in this file, 2 in its folder and in its kin, 1 in files of its role, else 0. `earlier` are the
+    tokens up to the place, nearest first, shape (n, LONGEST_MATCH at most). `alike_before` and `alike_behind` are the
+    shares, by weight, of the words around that also stand around the cursor.
     """
 
     segment: Segment
@@ -179,7 +179,7 @@ def _compare(source: _Source, places: Places, situation: Situation, corpus: Corp
         matched=_run_length((earlier == before) & is_inside),
         shaped=_run_length(is_same_shape & is_inside),
         followed=followed,
-        nearness=_nearness(source, places, situation.path),
+        nearness=_nearness(source, places, situation),
         distance=np.abs(places - situation.cursor) if source.is_document else np.full(len(places), 100_000),
         earlier=earlier,
         alike_before=_alike(corpus, segment, places, -1, situation.before[-AROUND:]),
@@ -214,16 +214,18 @@ def _run_length(is_equal: NDArray[np.bool_]) -> NDArray[np.int64]:
     return lengths
 
 
-def _nearness(source: _Source, places: Places, path: str) -> NDArray[np.int64]:
+def _nearness(source: _Source, places: Places, situation: Situation) -> NDArray[np.int64]:
     if source.is_document:
         return np.full(len(places), _THIS_FILE)
     files, inverse = np.unique(source.segment.files_at(places), return_inverse=True)
-    folder, role = folder_of(path), role_of(path)
-    paths = [source.segment.paths[number] for number in files.tolist()]
-    levels = [
-        _THIS_FOLDER if folder_of(other) == folder else _THIS_ROLE if role_of(other) == role else _ELSEWHERE
-        for other in paths
-    ]
+    folder, role = folder_of(situation.path), role_of(situation.path)
+
+    def level(other: str) -> int:
+        if folder_of(other) == folder or other in situation.kin:
+            return _THIS_FOLDER
+        return _THIS_ROLE if role_of(other) == role else _ELSEWHERE
+
+    levels = [level(source.segment.paths[number]) for number in files.tolist()]
     nearness: NDArray[np.int64] = np.array(levels, np.int64)[inverse]
     return nearness
 

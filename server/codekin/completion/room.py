@@ -4,6 +4,7 @@ Runs on the event loop; what takes time runs in the threads that are handed in. 
 """
 
 import asyncio
+import logging
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable, Mapping
@@ -18,11 +19,14 @@ from codekin.completion.corpus import Corpus
 from codekin.completion.events import Event, Events, Outcome, around, now
 from codekin.completion.flow import Flow
 from codekin.completion.gap import Gap
+from codekin.completion.kinship import Find, Kinship
 from codekin.completion.repository import Guess
 from codekin.completion.shelf import Shelf
 from codekin.completion.suggest import Suggestion, Tell, Wish, shown, suggestions, without_carriage_returns
 from codekin.errors import ModelError
 from codekin.settings.schema import CompletionSettings
+
+log = logging.getLogger(__name__)
 
 REMEMBERED = 500
 FOLLOW_SECONDS = 2.0
@@ -41,7 +45,8 @@ class Question:
     """One request: where, on whose behalf, and how.
 
     A `generate` that fails leaves the answer to the repository, but is told where the user named its model.
-    `told` hears, in some thread, the text so far of the best suggestion as it grows.
+    `told` hears, in some thread, the text so far of the best suggestion as it grows; `find_kin` finds code by meaning,
+    behind the answer, for the ones to come.
     """
 
     root: Path
@@ -54,6 +59,7 @@ class Question:
     model: str = REPOSITORY
     is_named: bool = False
     told: Callable[[str], None] | None = None
+    find_kin: Find | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,7 @@ class _Home:
 
     shelf: Shelf
     events: Events
+    kinship: Kinship = field(default_factory=Kinship)
     problem: str = ""
     followed: float = 0.0
     follower: asyncio.Task[None] | None = None
@@ -88,17 +95,20 @@ class Room:
     model: str = REPOSITORY
     _homes: dict[Path, _Home] = field(default_factory=dict)
     _suggested: OrderedDict[str, tuple[Question, Suggestion]] = field(default_factory=OrderedDict)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    _is_searching: bool = False
 
     async def complete(self, question: Question, settings: CompletionSettings) -> list[Item]:
         """The items to show. Raises CancelledError when a newer request of the window came."""
         if not question.is_invoked and not is_on(question.gap, settings):
             return []
         gap = without_carriage_returns(question.gap)
+        gap = replace(gap, kin=self._homes[question.root].kinship.paths(gap))
         wish = _wish(question, settings)
         waits = 0.0 if question.is_invoked else None
         make = self._maker(question, gap, wish)
         found = await self.flow.ask(question.window, self._place(question, wish), gap, make, waits=waits)
+        self._find_kin(question, gap)
         return [self._item(question, suggestion) for suggestion in found]
 
     def follow(self, root: Path, folder: Path, files: Files, buffers: Mapping[str, str]) -> None:
@@ -184,6 +194,27 @@ class Room:
             return await self.run(lambda: suggestions(corpus, gap, wish, found, tell))
 
         return make
+
+    def kin_finder(self, root: Path, find: Find) -> Find:
+        """The same, kept for a workspace while a cursor stays near."""
+        kinship = self._homes[root].kinship
+        return lambda gap: kinship.renewed(gap, find)
+
+    def _find_kin(self, question: Question, gap: Gap) -> None:
+        """Sees to it, behind the answer, that the next one knows the kin of this place; one search at a time."""
+        home = self._homes[question.root]
+        if question.find_kin is None or home.kinship.near(gap) is not None or self._is_searching:
+            return
+        self._is_searching = True
+        task = asyncio.ensure_future(asyncio.to_thread(home.kinship.renewed, gap.around_line, question.find_kin))
+        self._tasks.add(task)
+        task.add_done_callback(self._searched)
+
+    def _searched(self, task: "asyncio.Task[Any]") -> None:
+        self._is_searching = False
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            log.warning("Kin of the place at the cursor could not be found: %s", error)
 
     def _place(self, question: Question, wish: Wish) -> Hashable:
         """All that an answer depends on beside the gap."""

@@ -21,7 +21,7 @@ class Situation:
     `before` are the tokens up to the one that is being typed, whose text so far is `typed`; `behind` the tokens from
     the end of the cursor's line. `line_start` is the place in `before` of the line break before the cursor's line.
     `document` holds both parts as two files, without the cursor's line end. `allowed` tells the tokens that
-    begin with `typed` (None: all do).
+    begin with `typed` (None: all do). `kin` are files that are akin by meaning.
     """
 
     path: str
@@ -32,6 +32,7 @@ class Situation:
     line_start: int
     document: Segment
     allowed: NDArray[np.bool_] | None
+    kin: frozenset[str] = frozenset()
 
     @property
     def cursor(self) -> int:
@@ -55,6 +56,7 @@ def situation_of(vocabulary: Vocabulary, gap: Gap) -> Situation:
         line_start=int(np.flatnonzero(before < BOUNDARY)[-1]),
         document=segment_of([(gap.path, before), (gap.path, behind)], vocabulary),
         allowed=vocabulary.beginning_with(typed) if typed else None,
+        kin=gap.kin,
     )
 
 

@@ -21,6 +21,8 @@ from codekin.syntax import LANGUAGES
 LEAST_LIKENESS = 0.35
 MOST_SHARED = 0.5
 LINES_BEFORE, LINES_BEHIND = 6, 8
+AROUND_BEFORE, AROUND_BEHIND = 3000, 1500
+"""Characters that count as a cursor's surroundings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +38,12 @@ def snippets_for(corpus: Corpus, gap: Gap, most: int = 3) -> list[Snippet]:
     """The best few snippets for a gap, best first; none where nothing is near enough."""
     situation = situation_of(corpus.vocabulary, gap)
     ranked = sorted(_places(recall(corpus, situation), situation), key=lambda found: -found[0])
-    here = set((gap.prefix[-3000:] + gap.suffix[:1500]).split("\n"))
     chosen: dict[tuple[str, int], Snippet] = {}
     for likeness, segment, place in ranked[: most * 8]:
         path = segment.paths[int(segment.files_at(np.array([place]))[0])]
         text = _lines_around(corpus, segment, place)
         key = (path, place // 200)
-        if path != gap.path and key not in chosen and _shared(text, here) <= MOST_SHARED:
+        if path != gap.path and key not in chosen and share_around(text, gap) <= MOST_SHARED:
             chosen[key] = Snippet(path, text, likeness)
         if len(chosen) == most:
             break
@@ -91,8 +92,9 @@ def _lines_around(corpus: Corpus, segment: Segment, place: int) -> str:
     return "\n".join("  " * (depth - outermost) + text for depth, text in rows)
 
 
-def _shared(text: str, here: set[str]) -> float:
+def share_around(text: str, gap: Gap) -> float:
     """The share of a snippet's lines that stand around the cursor."""
-    lines = [line.strip() for line in text.split("\n") if line.strip()]
+    here = (gap.prefix[-AROUND_BEFORE:] + gap.suffix[:AROUND_BEHIND]).split("\n")
     around = {line.strip() for line in here}
+    lines = [line.strip() for line in text.split("\n") if line.strip()]
     return sum(line in around for line in lines) / max(1, len(lines))

@@ -5,8 +5,10 @@ parameters. A larger generator's own chance of a whole line is mixed in, the mor
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +28,8 @@ MOST_TRUST = 0.8
 SMALLEST, TRUST_BY_SIZE = 1.35e8, 0.4
 """The model that the weights are fitted with, and how trust grows for each factor of ten in parameters."""
 
-WEIGHTS = np.zeros(8)
+_FITTED = Path(__file__).with_name("weighing.npz")
+_LEAST, _LEAST_OF_TOKEN = -60.0, -15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,9 @@ def weighed(lines: Sequence[Weighed], trust: float) -> list[Guess]:
     Two estimates of the same chance are mixed by their reliability: that of the fitted weights, and with `trust` the
     generator's own, the product of its chances of the tokens.
     """
-    values = features(lines)
-    scores = np.append(values @ WEIGHTS, 0.0)
+    fitted = _fitted()
+    scaled = (features(lines) - fitted["mean"]) / fitted["deviation"]
+    scores = np.append(scaled @ fitted["weights"], fitted["nothing"])
     shares = np.exp(scores - scores.max())
     shares /= shares.sum()
     own = np.array([math.exp(sum(line.line)) for line in lines])
@@ -60,9 +64,40 @@ def weighed(lines: Sequence[Weighed], trust: float) -> list[Guess]:
 
 
 def features(lines: Sequence[Weighed]) -> Matrix:
-    """What speaks for each line, shape (n, len(WEIGHTS))."""
+    """What speaks for each line, shape (n, f)."""
     chance = np.array([line.chance for line in lines])
-    return np.column_stack([np.log(chance + 0.01)] * 8)
+    is_own = np.array([line.is_own for line in lines], float)
+    size = np.array([len(line.line) for line in lines])
+    total = np.maximum([sum(line.line) for line in lines], _LEAST)
+    following = np.array([sum(line.following) for line in lines])
+    least = np.maximum([min(line.line) for line in lines], _LEAST_OF_TOKEN)
+    likely = np.exp(total)
+    nothing = np.full(len(lines), np.log(max(0.0, 1 - float(chance.sum())) + 0.02))
+    return np.column_stack(
+        [
+            np.log(chance + 0.01),
+            chance,
+            total / 10,
+            np.array([sum(line.line) for line in lines]) / size,
+            following / 10,
+            (following - following.max()) / 10,
+            is_own,
+            is_own * (chance > 0),
+            is_own * nothing,
+            nothing,
+            np.log(size),
+            least / 10,
+            np.full(len(lines), chance.max()),
+            likely,
+            is_own * likely,
+        ]
+    )
+
+
+@cache
+def _fitted() -> Mapping[str, Matrix]:
+    with np.load(_FITTED, allow_pickle=False) as stored:
+        return {name: stored[name].astype(np.float64) for name in stored.files}
 
 
 def trust_in(generator: "Generator") -> float:

@@ -5,16 +5,26 @@ Runs in worker threads. Knows nothing of HTTP.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import dedent
 from typing import TYPE_CHECKING
 
 from codekin import places
 from codekin.daemon.engine import Engine
+from codekin.daemon.sources import Source
 from codekin.daemon.workspaces import Workspace
+from codekin.errors import UsageError
 from codekin.records import Filters, Fragment, Hit
 
 if TYPE_CHECKING:
+    from codekin.completion.gap import Gap
+    from codekin.completion.snippets import Snippet
     from codekin.index import Index
     from codekin.seams import Embedder
+
+LINES_BEFORE, LINES_BEHIND, LINES_SHOWN = 20, 6, 16
+"""Lines around a cursor whose meaning counts, and lines of what is found."""
+
+LEAST_SCORE, MOST_KIN = 0.35, 8
 
 NO_INDEX = "the index has just been begun"
 NO_VECTORS = "the index holds no vectors yet"
@@ -50,6 +60,33 @@ def matches_of(engine: Engine, workspace: Workspace, text: str, filters: Filters
     index, embedder = workspace.index(), embedder_of(engine, workspace)
     hits = retrieval.search(index, embedder, text, filters, limit)
     return Found(hits, *_part_of_vectors(engine, index, embedder, ""))
+
+
+def kin_of_place(engine: Engine, workspace: Workspace, gap: "Gap") -> "list[Snippet]":
+    """Code of other files like what is being written around a cursor, for completions; none without vectors."""
+    from codekin import retrieval  # noqa: PLC0415 - bring numpy
+    from codekin.completion.snippets import Snippet  # noqa: PLC0415
+
+    if not workspace.has_index() or (embedder := embedder_of(engine, workspace)) is None:
+        return []
+    line = gap.prefix.count("\n") + 1
+    before, behind = gap.prefix.split("\n")[-LINES_BEFORE:], gap.suffix.split("\n")[1 : LINES_BEHIND + 1]
+    text = "\n".join([*before, *behind])
+    query = Fragment(gap.path, gap.language, "file", "", max(1, line - LINES_BEFORE), line + LINES_BEHIND, text)
+    filters = Filters(languages=(gap.language,), min_score=LEAST_SCORE)
+    hits = retrieval.similar(workspace.index(), embedder, query, filters, MOST_KIN, (gap.path, 1, 1 << 30))
+    return [Snippet(hit.path, _lines(workspace, hit), hit.score) for hit in hits]
+
+
+def _lines(workspace: Workspace, hit: Hit) -> str:
+    """The first lines of what was found, as they are now."""
+    text = workspace.buffers.get(hit.path)
+    try:
+        text = Source(workspace.root, hit.path, text).read()
+    except UsageError:
+        return ""
+    last = min(hit.end_line, hit.start_line + LINES_SHOWN - 1)
+    return dedent("\n".join(text.split("\n")[hit.start_line - 1 : last])).rstrip()
 
 
 def counts_of(engine: Engine, workspace: Workspace, fragments: Sequence[Fragment], least: float) -> list[int]:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from codekin.daemon.asked import Asked
 from codekin.daemon.generators import REMOTE
+from codekin.daemon.kin import kin_of_place
 from codekin.daemon.state import Daemon, Extension, daemon_of
 from codekin.daemon.work import Priority
 from codekin.daemon.workspaces import Workspace
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from codekin.completion.events import Outcome
     from codekin.completion.gap import Gap
     from codekin.completion.generating import Generation
+    from codekin.completion.kinship import Find
     from codekin.completion.repository import Guess
     from codekin.completion.room import Question, Room
     from codekin.completion.suggest import Tell, Wish
@@ -70,7 +72,8 @@ async def _answer(
     if asked.flag("wait"):
         await _scanned(workspace)
     room.follow(workspace.root, workspace.folder, _Files(workspace), workspace.buffers)
-    question = await _with_generator(daemon, workspace, asked.text("model", ""), replace(question, told=told))
+    question = replace(question, told=told, find_kin=partial(kin_of_place, daemon.engine, workspace))
+    question = await _with_generator(daemon, workspace, asked.text("model", ""), question)
     if asked.flag("wait"):
         await room.settled(workspace.root)
     answer: dict[str, Any] = {"items": []}
@@ -160,15 +163,22 @@ async def _with_generator(daemon: Daemon, workspace: Workspace, named: str, ques
         (await _room(daemon)).note(workspace.root, str(error))
         return question
     service = await asyncio.to_thread(generation_service, daemon)
-    generate = _Generate(service, key, _generation(workspace))
+    find_kin = partial(kin_of_place, daemon.engine, workspace)
+    generation = _generation(workspace, (await _room(daemon)).kin_finder(workspace.root, find_kin))
+    generate = _Generate(service, key, generation)
     return replace(question, generate=generate, model=key, is_named=bool(named))
 
 
-def _generation(workspace: Workspace) -> "Generation":
+def _generation(workspace: Workspace, kin: "Find") -> "Generation":
     from codekin.completion.generating import Generation  # noqa: PLC0415 - brings numpy
 
     settings = workspace.settings.completion
-    return Generation(max_tokens=settings.max_tokens, has_snippets=settings.retrieval, repository=workspace.root.name)
+    return Generation(
+        max_tokens=settings.max_tokens,
+        has_snippets=settings.retrieval,
+        kin=kin,
+        repository=workspace.root.name,
+    )
 
 
 class _Generate:
