@@ -35,9 +35,9 @@ class WithdrawableClient:
         self._thread.start()
         self._client = AsyncJsonClient(place)
 
-    def get(self, path: str) -> Any:
+    def get(self, path: str, **query: Any) -> Any:
         """The answer to a GET; waits for it. Raises WireError."""
-        return self._begin(self._client.get(path)).result()
+        return self._begin(self._client.get(path, **query)).result()
 
     def post(self, path: str, body: Any) -> Iterator[Any]:
         """WAITING now and then, the answer to a POST last. Raises WireError."""
