@@ -23,10 +23,14 @@ _NEUTRAL = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta
 
 @dataclass(frozen=True)
 class Piece:
-    """A function and where it stands; `code` is its text without documentation and comments."""
+    """A function and where it stands; `code` is its text without documentation and comments.
+
+    An `earlier` piece is what a function was before an edit: it stands where that one stands today.
+    """
 
     fragment: Fragment
     code: str
+    earlier: bool = False
 
     @cached_property
     def role(self) -> str:
@@ -70,7 +74,8 @@ class Piece:
     @property
     def place(self) -> str:
         """Where it stands, as `path:line`."""
-        return f"{self.fragment.path}:{self.fragment.start_line}"
+        at = f"{self.fragment.path}:{self.fragment.start_line}"
+        return f"{at} (earlier)" if self.earlier else at
 
 
 def pieces_of(fragments: Iterable[Fragment]) -> list[Piece]:

@@ -1,27 +1,31 @@
 """Mines triplets: an anchor, a piece with the same pattern, and one that only looks alike.
 
-Whether two pieces share a pattern is read from their shapes and names, never from their vectors: the same callback
-of a behaviour, the same role in another module, the same calls and control structure, the same vocabulary in the
-other language. The vectors of the current index only say where to look: negatives are its near misses.
+Whether two pieces share a pattern is `kinship`'s to say. The vectors of the current index only say where to look:
+positives are the farthest kin, negatives its near misses.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, cycle, islice, zip_longest
 from typing import Any
 
 import numpy as np
 
 from codekin.errors import LearningError
+from codekin.learning.kinship import family, kinship, near_copies, strangers, unlike
 from codekin.learning.pieces import Piece
 from codekin.seams import Vectors
 
 NEIGHBOURS = 96
-NEAR_DUPLICATE = 0.97
+MOST_OF_ANCHOR = 8
 LEAST_PIECES = 3
 LEAST_LINES = 500
 BEAM = "elixir"
+CPP = "cpp"
+
+Row = tuple[str, int, int, int]
+"""The kind, and the positions of anchor, positive and negative among the pieces."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,9 @@ class Triplet:
     anchor_place: str
     positive_place: str
     negative_place: str
+    anchor_name: str
+    positive_name: str
+    negative_name: str
     anchor_language: str
     positive_language: str
     hardness: float
@@ -52,14 +59,14 @@ class Triplet:
     @property
     def crosses(self) -> bool:
         """Whether anchor and positive are written in two languages."""
-        return self.anchor_language != self.positive_language
+        return (self.anchor_language == BEAM) != (self.positive_language == BEAM)
 
 
 @dataclass(frozen=True, slots=True)
 class Mined:
-    """Triplets as positions: rows of the pieces that they were mined from; `note` is a sentence, or empty."""
+    """Triplets as positions: rows of the pieces that they were mined from; `note` is a sentence or some, or empty."""
 
-    rows: tuple[tuple[str, int, int, int], ...]
+    rows: tuple[Row, ...]
     note: str = ""
 
 
@@ -75,67 +82,134 @@ def require_enough(pieces: Sequence[Piece]) -> None:
 
 
 def mine_triplets(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, first: frozenset[str] = frozenset()) -> Mined:
-    """Up to `mix.count` triplets of (kind, anchor, positive, negative) rows.
+    """`mix.count` triplets of (kind, anchor, positive, negative) rows, in the shares that `mix` asks for.
 
     `vectors` are the unit rows of the pieces in the current index; pieces whose names are in `first` are asked first,
-    the rest is the replay. Raises LearningError when there is not enough code.
+    in turns with the rest, the replay. Raises LearningError when there is not enough code.
     """
-    require_enough(pieces)
+    require_enough([piece for piece in pieces if not piece.earlier])
     return mine_some(pieces, vectors, mix, first)
 
 
 def mine_some(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, first: frozenset[str] = frozenset()) -> Mined:
     """The same from however little code there is: perhaps none."""
-    generator = np.random.default_rng(mix.seed)
-    wanted, note = _wanted(pieces, mix)
-    order = sorted(generator.permutation(len(pieces)).tolist(), key=lambda at: pieces[at].fragment.name not in first)
-    rows: list[tuple[str, int, int, int]] = []
+    order = _order(pieces, mix.seed, first)
+    mined = {group: _mined_group(pieces, vectors, order, group, mix.count) for group in _groups(pieces)}
+    wanted, notes = _wanted(pieces, mined, mix)
+    rows = [row for group, count in wanted.items() for row in islice(cycle(mined[group]), count)]
+    shuffled = np.random.default_rng(mix.seed).permutation(len(rows)).tolist()
+    return Mined(tuple(rows[at] for at in shuffled), " ".join(notes))
+
+
+def _order(pieces: Sequence[Piece], seed: int, first: frozenset[str]) -> list[int]:
+    """The anchors: what changed in turns with a replay of the rest, so that neither crowds out the other."""
+    shuffled = np.random.default_rng(seed).permutation(len(pieces)).tolist()
+    changed = [at for at in shuffled if pieces[at].fragment.name in first]
+    rest = [at for at in shuffled if pieces[at].fragment.name not in first]
+    turns = chain.from_iterable(zip_longest(changed, rest))
+    return [at for at in turns if at is not None and not pieces[at].earlier]
+
+
+def _groups(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
+    """Pairs of languages of anchor and positive that are asked for."""
+    enough = _cpp_count(pieces) >= LEAST_PIECES
+    return [(BEAM, BEAM), (CPP, CPP), (BEAM, CPP), (CPP, BEAM)] if enough else [(BEAM, BEAM)]
+
+
+def _cpp_count(pieces: Sequence[Piece]) -> int:
+    return sum(family(piece) == CPP and not piece.earlier for piece in pieces)
+
+
+def _wanted(
+    pieces: Sequence[Piece], mined: Mapping[tuple[str, str], Sequence[Row]], mix: Mix
+) -> tuple[dict[tuple[str, str], int], list[str]]:
+    """How many triplets for each pair of languages, and what there is to say about them."""
+    if (CPP, CPP) not in mined:
+        wanted = {(BEAM, BEAM): mix.count if mined[BEAM, BEAM] else 0}
+        note = f"Only {_cpp_count(pieces)} C++ functions: the triplets are of BEAM code alone."
+        return wanted, [note, *_repeats(wanted, mined)]
+    across = round(mix.count * mix.cross_language_ratio) if mined[BEAM, CPP] or mined[CPP, BEAM] else 0
+    beam = round((mix.count - across) * _share(mix.beam_ratio, mined, ((BEAM, BEAM), (CPP, CPP))))
+    out = round(across * _share(0.5, mined, ((BEAM, CPP), (CPP, BEAM))))
+    inside = mix.count - across if mined[BEAM, BEAM] or mined[CPP, CPP] else 0
+    wanted = {(BEAM, BEAM): min(beam, inside), (CPP, CPP): max(0, inside - beam)}
+    wanted |= {(BEAM, CPP): out, (CPP, BEAM): across - out}
+    return wanted, [*_missing(mined, mix), *_repeats(wanted, mined)]
+
+
+def _share(
+    wanted: float, mined: Mapping[tuple[str, str], Sequence[Row]], pair: tuple[tuple[str, str], tuple[str, str]]
+) -> float:
+    """The share of the first of a pair of groups: what is asked for, unless one of them has none."""
+    one, other = (bool(mined[group]) for group in pair)
+    return wanted if one == other else float(one)
+
+
+def _missing(mined: Mapping[tuple[str, str], Sequence[Row]], mix: Mix) -> Iterator[str]:
+    if mix.cross_language_ratio > 0 and not mined[BEAM, CPP] and not mined[CPP, BEAM]:
+        yield "No Elixir function shares a role with a C++ one: no triplet crosses languages."
+    for group, name in (((BEAM, BEAM), "Elixir"), ((CPP, CPP), "C++")):
+        if not mined[group]:
+            yield f"No two {name} functions share a pattern: the triplets within a language lack them."
+
+
+def _repeats(wanted: Mapping[tuple[str, str], int], mined: Mapping[tuple[str, str], Sequence[Row]]) -> Iterator[str]:
+    names = {BEAM: "Elixir", CPP: "C++"}
     for group, count in wanted.items():
-        rows += _mined_group(
-            pieces, vectors, [at for at in order if pieces[at].fragment.language == group[0]], group, count
-        )
-    return Mined(tuple(rows[at] for at in generator.permutation(len(rows))), note)
-
-
-def _wanted(pieces: Sequence[Piece], mix: Mix) -> tuple[dict[tuple[str, str], int], str]:
-    """How many triplets for each pair of languages."""
-    counts = Counter(piece.fragment.language for piece in pieces)
-    if counts["cpp"] < LEAST_PIECES:
-        note = f"Only {counts['cpp']} C++ functions: the triplets are of BEAM code alone."
-        return {(BEAM, BEAM): mix.count}, note
-    across = round(mix.count * mix.cross_language_ratio)
-    beam = round((mix.count - across) * mix.beam_ratio)
-    wanted = {(BEAM, BEAM): beam, ("cpp", "cpp"): mix.count - across - beam}
-    return {**wanted, (BEAM, "cpp"): across - across // 2, ("cpp", BEAM): across // 2}, ""
+        if mined[group] and len(mined[group]) < count:
+            places = " to ".join(dict.fromkeys(names[each] for each in group))
+            yield f"Only {len(mined[group])} different triplets of {places}: they stand more than once, to keep the shares."
 
 
 def _mined_group(
-    pieces: Sequence[Piece], vectors: Vectors, anchors: Sequence[int], group: tuple[str, str], count: int
-) -> list[tuple[str, int, int, int]]:
-    """Triplets whose anchors are of the first and positives of the second language, over and over up to `count`."""
-    pool = np.array([at for at, piece in enumerate(pieces) if piece.fragment.language == group[1]], np.int64)
+    pieces: Sequence[Piece], vectors: Vectors, order: Sequence[int], group: tuple[str, str], count: int
+) -> list[Row]:
+    """Up to `count` different triplets whose anchors are of the first and positives of the second language."""
+    pool = np.array([at for at, piece in enumerate(pieces) if family(piece) == group[1]], np.int64)
+    if not len(pool):
+        return []
+    places = vectors[pool]
     roles = _roles(pieces, pool.tolist())
-    found: list[tuple[str, int, int, int]] = []
-    for at in anchors:
-        if len(found) >= count or not len(pool):
+    found: list[Row] = []
+    spare: list[Row] = []
+    for at in order:
+        if len(found) >= count:
             break
-        near = pool[np.argsort(-(vectors[pool] @ vectors[at]))[:NEIGHBOURS]].tolist()
-        found += _of_anchor(pieces, vectors, at, (near, roles.get(pieces[at].role, [])))
-    return found[:count]
+        if family(pieces[at]) == group[0]:
+            near = pool[np.argsort(-(places @ vectors[at]))[:NEIGHBOURS]].tolist()
+            mine = _of_anchor(pieces, vectors, at, [*roles.get(pieces[at].role, []), *near])
+            found += mine[:2]
+            spare += mine[2:]
+    return [*found, *spare][:count]
 
 
-def _of_anchor(
-    pieces: Sequence[Piece], vectors: Vectors, at: int, places: tuple[list[int], list[int]]
-) -> Iterator[tuple[str, int, int, int]]:
-    """At most two triplets: the farthest kin are the ones to learn, the nearest strangers the ones to tell apart."""
-    near, same_role = places
-    kin = [
-        (kind, other) for other in dict.fromkeys([*same_role, *near]) if (kind := kinship(pieces[at], pieces[other]))
-    ]
-    strangers = [other for other in near if _stranger(pieces[at], pieces[other], float(vectors[at] @ vectors[other]))]
-    kin.sort(key=lambda pair: float(vectors[at] @ vectors[pair[1]]))
-    for (kind, positive), negative in zip(kin[:2], strangers, strict=False):
-        yield kind, at, positive, negative
+def _of_anchor(pieces: Sequence[Piece], vectors: Vectors, at: int, near: Sequence[int]) -> list[Row]:
+    """Triplets of one anchor: a kin of each kind by turns, the farthest first, beside the nearest strangers."""
+    kin = _kin(pieces, vectors, at, near)[:MOST_OF_ANCHOR]
+    if not kin:
+        return []
+    alike = sorted(dict.fromkeys(near), key=lambda other: -float(vectors[at] @ vectors[other]))
+    apart = list(islice((other for other in alike if strangers(pieces[at], pieces[other])), MOST_OF_ANCHOR))
+    rows: list[Row] = []
+    for kind, positive in kin:
+        negative = next((other for other in apart if unlike(pieces[positive], pieces[other])), None)
+        if negative is not None:
+            rows.append((kind, at, positive, negative))
+            apart.remove(negative)
+    return rows
+
+
+def _kin(pieces: Sequence[Piece], vectors: Vectors, at: int, near: Sequence[int]) -> list[tuple[str, int]]:
+    """Kinds and positions of kin; near-copies are left out, for there is nothing to learn from them."""
+    by_kind: dict[str, list[int]] = {}
+    for other in dict.fromkeys(near):
+        kind = kinship(pieces[at], pieces[other])
+        if kind and (kind == "version" or not near_copies(pieces[at], pieces[other])):
+            by_kind.setdefault(kind, []).append(other)
+    for others in by_kind.values():
+        others.sort(key=lambda other: float(vectors[at] @ vectors[other]))
+    turns = zip_longest(*([(kind, other) for other in others] for kind, others in by_kind.items()))
+    return [pair for turn in turns for pair in turn if pair is not None]
 
 
 def _roles(pieces: Sequence[Piece], rows: Sequence[int]) -> Mapping[str, list[int]]:
@@ -145,83 +219,22 @@ def _roles(pieces: Sequence[Piece], rows: Sequence[int]) -> Mapping[str, list[in
     return {role: rows for role, rows in found.items() if len(rows) <= NEIGHBOURS}
 
 
-def kinship(one: Piece, other: Piece) -> str:
-    """Why two pieces share a pattern: callback, role, structure, uses or vocabulary; empty when they do not."""
-    a, b = one.fragment, other.fragment
-    if one is other or a.path == b.path:
-        return ""
-    if a.language != b.language:
-        return "vocabulary" if _same_vocabulary(one, other) else ""
-    if set(a.shape.callbacks) & set(b.shape.callbacks) and one.role == other.role:
-        return "callback"
-    if one.role == other.role and len(_words(one.role)) > 0:
-        return "role"
-    calls = _overlap(a.shape.calls, b.shape.calls)
-    if len(a.shape.control) >= 2 and a.shape.control == b.shape.control and calls >= 0.3:
-        return "structure"
-    return "uses" if set(a.shape.uses) & set(b.shape.uses) and calls >= 0.5 else ""
-
-
-def _stranger(one: Piece, other: Piece, cosine: float) -> bool:
-    """Whether a near piece shares no pattern: another role, other calls, no common word in the name, no near-copy."""
-    if one is other or cosine >= NEAR_DUPLICATE or kinship(one, other) or one.fragment.path == other.fragment.path:
-        return False
-    if _words(one.role) & _words(other.role):
-        return False
-    return _overlap(one.fragment.shape.calls, other.fragment.shape.calls) < 0.2
-
-
-def _same_vocabulary(one: Piece, other: Piece) -> bool:
-    """Across languages: the same words in the name, or a word of the name and several of the calls."""
-    names = _words(one.role) & _words(other.role)
-    if not names:
-        return False
-    if len(names) >= 2 or _words(one.role) == _words(other.role):
-        return True
-    return len(_call_words(one) & _call_words(other)) >= 3
-
-
-def _call_words(piece: Piece) -> set[str]:
-    return set().union(*map(_words, piece.fragment.shape.calls)) if piece.fragment.shape.calls else set()
-
-
-def _words(name: str) -> set[str]:
-    """The words of a name that say something."""
-    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]{2,}|[A-Z]{2,}", name)} - {
-        "get",
-        "set",
-        "do",
-        "is",
-        "to",
-        "of",
-    }
-
-
-def _overlap(one: Sequence[str], other: Sequence[str]) -> float:
-    """Jaccard similarity of two sets of names."""
-    a, b = set(one), set(other)
-    return len(a & b) / len(a | b) if a | b else 0.0
-
-
 def spelled_out(pieces: Sequence[Piece], vectors: Vectors, mined: Mined) -> list[Triplet]:
     """The triplets with their texts and places."""
     return [_spelled(pieces, vectors, row) for row in mined.rows]
 
 
-def _spelled(pieces: Sequence[Piece], vectors: Vectors, row: tuple[str, int, int, int]) -> Triplet:
+def _spelled(pieces: Sequence[Piece], vectors: Vectors, row: Row) -> Triplet:
     kind, *rows = row
-    anchor, positive, negative = (pieces[at] for at in rows)
+    three = [pieces[at] for at in rows]
     a, p, n = (vectors[at] for at in rows)
     return Triplet(
         kind,
-        anchor.code,
-        positive.code,
-        negative.code,
-        anchor.place,
-        positive.place,
-        negative.place,
-        anchor.fragment.language,
-        positive.fragment.language,
+        *(piece.code for piece in three),
+        *(piece.place for piece in three),
+        *(piece.fragment.name for piece in three),
+        three[0].fragment.language,
+        three[1].fragment.language,
         float(a @ n - a @ p),
     )
 
@@ -233,8 +246,9 @@ def analyze_triplets(triplets: Sequence[Triplet], sample: int = 3) -> dict[str, 
     hardness = np.array([triplet.hardness for triplet in triplets] or [0.0])
     return {
         "total": len(triplets),
+        "different": len(set(triplets)),
         "beam_ratio": sum(triplet.anchor_language == BEAM for triplet in inside) / max(1, len(inside)),
-        "cpp_ratio": sum(triplet.anchor_language == "cpp" for triplet in inside) / max(1, len(inside)),
+        "cpp_ratio": sum(triplet.anchor_language != BEAM for triplet in inside) / max(1, len(inside)),
         "cross_language_ratio": sum(triplet.crosses for triplet in triplets) / total,
         "kinds": dict(Counter(triplet.kind for triplet in triplets)),
         "hardness": {"mean": float(hardness.mean()), "hard": float((hardness > 0).mean())},
