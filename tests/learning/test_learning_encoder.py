@@ -67,7 +67,6 @@ def test_between_the_base_and_what_was_trained(tiny):
 def test_a_full_run_keeps_an_encoder_that_reloads_equal(tiny, tmp_path, folder, monkeypatch):
     """What was judged is what serves: the checkpoint, read anew, gives the same space and vectors."""
     pupil = full_pupil(tiny, "auto")
-    monkeypatch.setattr("codekin.learning.triplets.NEAR_DUPLICATE", 1.1)  # random weights find all texts alike
     monkeypatch.setattr("codekin.learning.run.decide", lambda *_: teaching_decision())
     base = load_bundled(tiny)
     order = Order(Mix(60), replace(TRAINING, learning_rate=3e-3), method="full")

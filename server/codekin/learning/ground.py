@@ -3,6 +3,7 @@
 The held-out files are the same every night, so the vectors of their texts are kept, by content hash and space.
 """
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -18,6 +19,8 @@ MOST_CANDIDATES = 2000
 MOST_ASKED = 600
 KEPT_VECTORS = 60_000
 BATCH = 64
+WRITTEN_EVERY = 60.0
+"""Seconds of embedding that a kill may cost."""
 
 Told = Callable[[str, int, int], None]
 """Phase, done, total."""
@@ -64,10 +67,14 @@ class KeptVectors:
         keys = [sha256(text.encode("utf-8", "replace")).hexdigest()[:32] for text in texts]
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
         order = sorted(fresh, key=lambda key: len(fresh[key]))
+        written = time.monotonic()
         for start in range(0, len(order), BATCH):
             part = order[start : start + BATCH]
             self._known.update(zip(part, self.embedder.embed([fresh[key] for key in part]), strict=True))
             self._told("embedding", min(start + BATCH, len(order)), len(order))
+            if time.monotonic() - written > WRITTEN_EVERY:
+                self._write()
+                written = time.monotonic()
         if fresh:
             self._write()
         if not keys:

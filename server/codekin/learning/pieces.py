@@ -2,7 +2,7 @@
 
 A piece is a function, method or macro with something in it. Its views are texts that mean the
 same: its code without its documentation, the first sentence of that documentation, the words
-of its name, its code under other variable names, its two halves. Knows nothing of vectors.
+of its name, its code under other names, its two halves. Knows nothing of vectors.
 """
 
 import re
@@ -12,12 +12,14 @@ from functools import cached_property
 from hashlib import sha256
 
 from codekin.records import Fragment
-from codekin.syntax import local_names, rename_locals, tokens
+from codekin.syntax import Token, local_names, rename_locals, tokens
 
 KINDS = frozenset({"function", "macro", "method", "constructor", "operator", "delegate"})
+LANGUAGES = frozenset({"elixir", "cpp", "c"})
 LEAST_LINES = 3
 LONGEST_SENTENCE = 400
 _DOC_ATTRIBUTES = frozenset({"@doc", "@moduledoc", "@typedoc", "@spec", "@impl", "@since", "@deprecated"})
+_OF_A_MODULE = frozenset({".", "->", "::"})
 _NEUTRAL = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
 
 
@@ -52,12 +54,17 @@ class Piece:
 
     @cached_property
     def renamed(self) -> str:
-        """The code with every local name replaced; empty when it has fewer than two."""
-        names = local_names(self.fragment.language, self.code)
-        if len(names) < 2:
-            return ""
-        neutral = {name: f"{_NEUTRAL[at % len(_NEUTRAL)]}{at // len(_NEUTRAL) or ''}" for at, name in enumerate(names)}
-        return rename_locals(self.code, self.fragment.language, neutral)
+        """The code with every name changed that its author chose: its own, its variables, the functions near it."""
+        return with_other_names(self.fragment.language, self.code, self._own_name)
+
+    @cached_property
+    def nameless(self) -> str:
+        """The code without its own name."""
+        return re.sub(rf"(?<![\w@:]){re.escape(self._own_name)}(?!\w)", "f", self.code) if self._own_name else self.code
+
+    @cached_property
+    def _own_name(self) -> str:
+        return self.role.partition("/")[0]
 
     @cached_property
     def halves(self) -> tuple[str, str]:
@@ -79,15 +86,49 @@ class Piece:
 
 
 def pieces_of(fragments: Iterable[Fragment]) -> list[Piece]:
-    """The pieces among the fragments, each text once: a copy of a file would stand on both sides of a split."""
+    """The pieces among the fragments, each text once: a copy of a file would stand on both sides of a split.
+
+    Of copies the one stays whose file has the lowest share, so that what is held out stays held out.
+    """
     found: dict[str, Piece] = {}
     for fragment in fragments:
-        if fragment.kind not in KINDS or fragment.part > 1:
+        if fragment.kind not in KINDS or fragment.part > 1 or fragment.language not in LANGUAGES:
             continue
         code = bare_code(fragment.language, fragment.text)
         if code.count("\n") + 1 >= LEAST_LINES:
-            found.setdefault(_essence(code), Piece(fragment, code))
+            piece, essence = Piece(fragment, code), letters(code)
+            if essence not in found or piece.share < found[essence].share:
+                found[essence] = piece
     return list(found.values())
+
+
+def with_other_names(language: str, code: str, own: str) -> str:
+    """The code with the name `own`, the names that it binds and those that it calls without a module replaced.
+
+    Empty when fewer than two names could be.
+    """
+    found = tokens(language, code)
+    telling = [at for at, token in enumerate(found) if token.kind not in {"space", "newline", "comment"}]
+    names = list(dict.fromkeys([own, *local_names(language, code), *_called(found, telling)]))
+    neutral = {name: f"{_NEUTRAL[at % len(_NEUTRAL)]}{at // len(_NEUTRAL) or ''}" for at, name in enumerate(names)}
+    texts = [token.text for token in found]
+    before = ""
+    for at in telling:
+        if found[at].kind == "name" and before not in _OF_A_MODULE:
+            texts[at] = neutral.get(texts[at], texts[at])
+        elif found[at].kind == "string":
+            texts[at] = rename_locals(texts[at], language, neutral)
+        before = found[at].text
+    return "".join(texts) if len(names) >= 2 else ""
+
+
+def _called(found: Sequence[Token], telling: Sequence[int]) -> Iterable[str]:
+    """Names before an opening bracket that no module or object stands before."""
+    for before, at, after in zip([-1, *telling], telling, telling[1:], strict=False):
+        token = found[at]
+        called = token.kind == "name" and found[after].text == "(" and found[after].start == token.end
+        if called and (before < 0 or found[before].text not in _OF_A_MODULE):
+            yield token.text
 
 
 def bare_code(language: str, text: str) -> str:
@@ -111,5 +152,6 @@ def split(pieces: Sequence[Piece], held_out: float) -> tuple[list[Piece], list[P
     return learned, [piece for piece in pieces if piece.share < held_out]
 
 
-def _essence(code: str) -> str:
+def letters(code: str) -> str:
+    """The code without blanks and signs: the same where only the layout differs."""
     return re.sub(r"\W+", "", code)

@@ -1,17 +1,16 @@
 """The questions that judge a model: queries from held-out code whose right answers are known without labels.
 
 Five kinds. `sentence`: the first sentence of a documentation asks for its function. `renamed`: the code under
-other variable names asks for itself. `half`: the upper half of a function asks for the lower. `role`: a function asks
+other names asks for itself. `half`: the upper half of a function asks for the lower. `role`: a function asks
 for those of the same name and arity in other modules. `version`: a function's earlier text asks for today's.
 Knows texts and right answers, no vectors.
 """
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from codekin.learning.pieces import Piece, bare_code
+from codekin.learning.pieces import Piece, bare_code, letters
 
 KINDS = ("sentence", "renamed", "half", "role", "version")
 MOST_SAME_ROLE = 40
@@ -44,7 +43,7 @@ def questions(
         if 1 <= len(others) <= MOST_SAME_ROLE:
             found.append(Question("role", piece.code, tuple(others), at))
         old = bare_code(piece.fragment.language, (earlier or {}).get(piece.fragment.name, ""))
-        if old and _letters(old) != _letters(piece.code):
+        if old and letters(old) != letters(piece.code):
             found.append(Question("version", old, (at,)))
     return found
 
@@ -67,7 +66,3 @@ def _by_role(pieces: Sequence[Piece]) -> Mapping[str, list[int]]:
 
 def _elsewhere(other: Piece, piece: Piece) -> bool:
     return other.fragment.path != piece.fragment.path
-
-
-def _letters(text: str) -> str:
-    return re.sub(r"\s+", "", text)

@@ -32,8 +32,8 @@ from codekin.models.learned import active_embedder
 from codekin.seams import Embedder
 from codekin.settings import Settings
 
-JUDGED_KINDS = ("sentence", "renamed", "half", "version")
-"""Kinds of question that no triplet resembles decide; `role`, which triplets do resemble, is reported beside them."""
+JUDGED_KINDS = ("sentence", "renamed", "half")
+"""Kinds of question that training does not use decide; `role` and `version`, which triplets teach, are reported."""
 
 
 @dataclass(frozen=True, slots=True)

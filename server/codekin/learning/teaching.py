@@ -4,21 +4,20 @@
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
-
-import numpy as np
 
 from codekin.errors import LearningError
 from codekin.learning.ground import Told, lay_ground
-from codekin.learning.heads import whitening
+from codekin.learning.heads import beginning
 from codekin.learning.judging import measure
+from codekin.learning.lesson import beside, centred, prepare, sides
 from codekin.learning.loop import Passed, Training
 from codekin.learning.material import Embed, Material
-from codekin.learning.pieces import Piece, split
+from codekin.learning.pieces import Piece
 from codekin.learning.train_encoder import SHARES, Pupil, between
-from codekin.learning.train_head import Sides, accuracy_of, train_head
-from codekin.learning.triplets import Mined, Mix, mine_some, mine_triplets
+from codekin.learning.train_head import accuracy_of, train_head
+from codekin.learning.triplets import Mix, mine_some
 from codekin.learning.unfinished import NOWHERE, Unfinished
 from codekin.models.checkpoints import head_files
 from codekin.models.heads import apply_head, head_space
@@ -27,11 +26,13 @@ from codekin.seams import Embedder, Vectors
 UNSEEN_TRIPLETS = 500
 """At most so many triplets of held-out code tell the triplet accuracy."""
 
-VALIDATION = 0.3
-"""Files below this share that are not held out choose the epoch and the place between base and trained weights."""
+HEAD_PULL = 0.5
+"""How a head is held near its beginning: without, it learns roles and forgets what else makes code alike."""
+
+HEAD_SHARES = (0.0, 0.25, 0.5, 1.0)
+"""How far from the beginning to what was trained a head may be laid."""
 
 VALIDATED = 100
-NOTHING = "No two functions share a pattern: there is nothing to learn from yet."
 
 
 def no_pupil() -> Pupil:
@@ -72,50 +73,47 @@ def teach(method: str, base: Base, material: Material, order: tuple[Mix, Trainin
 
 
 def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
+    """A head that begins where the workspace itself suggests and follows triplets and views as far as it helps."""
     mix, training = order
-    mined = _mined(material.learned, material.vectors, mix, material.changed)
-    start = whitening(material.vectors, [piece.fragment.language for piece in material.learned])
-    sides = _beside(
-        _sides(material.learned, material.vectors, mined), _named(base, material, len(mined.rows), mix.seed)
-    )
+    lesson = prepare(material, mix)
+    views = base.embed(lesson.view_texts)
+    known = (centred(lesson.vectors, lesson.pieces), [piece.fragment.text for piece in lesson.pieces])
+    start = beginning(known, (lesson.centred_views(views), lesson.view_texts), lesson.offset(views))
     unseen = mine_some(material.held, material.held_vectors, Mix(UNSEEN_TRIPLETS))
-    unseen_sides = _sides(material.held, material.held_vectors, unseen)
-    judge = _judge_of(material.held, material.learned)
+    unseen_sides = sides(material.held, material.held_vectors, unseen)
+    held, validate = _judge_of(material.held, material.learned), _judge_of(lesson.validation, lesson.pieces)
+
+    def with_head(head: Vectors) -> Embed:
+        return lambda texts: apply_head(head, base.embed(texts))
 
     def figures(passed: Passed | None, head: Vectors | None) -> dict[str, float]:
-        found = judge(base.embed if head is None else lambda texts: apply_head(head, base.embed(texts)))
+        found = held(base.embed if head is None else with_head(head))
         return _epoch(passed, map=found, **({"accuracy": accuracy_of(head, unseen_sides)} if unseen.rows else {}))
 
     epochs, head = [figures(None, None)], start
-    for passed, matrix in train_head(sides, start, training):
-        head = matrix
+    heard = replace(training, pull=HEAD_PULL)
+    for passed, matrix in train_head(beside(lesson.triplet_sides(), lesson.view_sides(views)), start, heard):
+        laid = [start + share * (matrix - start) for share in HEAD_SHARES]
+        head = max(laid, key=lambda each: validate(with_head(each)))
         epochs.append(figures(passed, head))
         base.keep(epochs[-1], head_files(head), head_space(base.embedder.space, head))
         told("training", passed.number, training.epochs)
-    space, final = head_space(base.embedder.space, head), head
-    embed: Embed = lambda texts: apply_head(final, base.embed(texts))  # noqa: E731
-    return Taught(head_files(head), space, embed, len(mined.rows), mined.note, epochs)
+    return Taught(
+        head_files(head), head_space(base.embedder.space, head), with_head(head), lesson.count, lesson.note, epochs
+    )
 
 
 def _teach_encoder(base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
-    """Full training with early stopping and interpolation, both by files that neither triplets nor the gate use."""
+    """Training of the encoder with early stopping and interpolation, both by files that nothing else uses."""
     pupil, (mix, training) = base.pupil(), order
-    rest, validation = split(material.learned, VALIDATION)
-    rows = {id(piece): row for piece, row in zip(material.learned, material.vectors, strict=True)}
-    mined = _mined(rest, np.asarray([rows[id(piece)] for piece in rest], np.float32), mix, material.changed)
-    texts = tuple([rest[at].code for at in side] for side in zip(*(row[1:] for row in mined.rows), strict=True))
-    judge = _judge_of(validation[:VALIDATED], rest[:VALIDATED])
-    best, chosen = judge(base.embed), None
+    lesson = prepare(material, mix)
+    validate = _judge_of(lesson.validation[:VALIDATED], lesson.pieces[:VALIDATED])
+    best, chosen = validate(base.embed), None
     epochs = [_epoch(None, validation=best)]
     steps: Callable[[int, int], None] = lambda done, total: told("training", done, total)  # noqa: E731
-    for passed, begun, trained in pupil.train(texts, training, steps, base.unfinished(texts, training)):  # type: ignore[arg-type]
-        found, weights = max(
-            (
-                (judge(pupil.local(mixed).embed), mixed)
-                for mixed in (between(begun, trained, share) for share in SHARES)
-            ),
-            key=lambda pair: pair[0],
-        )
+    for passed, begun, trained in pupil.train(lesson.texts, training, steps, base.unfinished(lesson.texts, training)):
+        laid = [between(begun, trained, share) for share in SHARES]
+        found, weights = max(((validate(pupil.local(each).embed), each) for each in laid), key=lambda pair: pair[0])
         epochs.append(_epoch(passed, validation=found))
         base.keep(epochs[-1], pupil.files(weights), pupil.local(weights).space)
         if found <= best:
@@ -126,45 +124,14 @@ def _teach_encoder(base: Base, material: Material, order: tuple[Mix, Training], 
             "Training the encoder made it find nothing better, so nothing was kept: more code may help."
         )
     local = pupil.local(chosen)
-    return Taught(pupil.files(chosen), local.space, local.embed, len(mined.rows), mined.note, epochs)
+    return Taught(pupil.files(chosen), local.space, local.embed, lesson.count, lesson.note, epochs)
 
 
 def _judge_of(asked: Sequence[Piece], others: Sequence[Piece]) -> Callable[[Embed], float]:
     return lambda embed: measure(lay_ground(asked, others, embed, {})).mean()
 
 
-def _mined(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, changed: frozenset[str]) -> Mined:
-    mined = mine_triplets(pieces, vectors, mix, changed)
-    if not mined.rows:
-        raise LearningError(NOTHING)
-    return mined
-
-
-def _sides(pieces: Sequence[Piece], vectors: Vectors, mined: Mined) -> Sides:
-    """Vectors of anchors, positives and negatives, centred within their language as the search centres them."""
-    centred = vectors.copy()
-    names = np.asarray([piece.fragment.language for piece in pieces])
-    for name in set(names.tolist()):
-        centred[names == name] -= centred[names == name].mean(axis=0)
-    rows = np.asarray([row[1:] for row in mined.rows], np.int64).reshape(-1, 3)
-    return centred[rows[:, 0]], centred[rows[:, 1]], centred[rows[:, 2]]
-
-
-def _named(base: Base, material: Material, most: int, seed: int) -> Sides:
-    """Up to `most` names' words, the code that bears the name, and other code: they keep words and code together."""
-    chosen = np.random.default_rng(seed).permutation(len(material.learned))[:most].tolist()
-    pieces = [material.learned[at] for at in chosen]
-    words, code = base.embed([piece.words for piece in pieces]), base.embed([piece.code for piece in pieces])
-    centre = code.mean(axis=0)
-    return words - centre, code - centre, np.roll(code, 1, axis=0) - centre
-
-
-def _beside(one: Sides, other: Sides) -> Sides:
-    anchor, positive, negative = (np.concatenate(pair) for pair in zip(one, other, strict=True))
-    return anchor, positive, negative
-
-
 def _epoch(passed: Passed | None, **more: float) -> dict[str, float]:
     """Figures of an epoch; those of number 0 are from before."""
-    figures = {"loss": passed.loss, "seconds": passed.seconds} if passed else {}
+    figures = {"loss": passed.loss, "seconds": passed.seconds, "batch": passed.batch} if passed else {}
     return {"epoch": passed.number if passed else 0, **figures, **more}

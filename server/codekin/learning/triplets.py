@@ -91,10 +91,28 @@ def mine_triplets(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, first: fr
     return mine_some(pieces, vectors, mix, first)
 
 
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """Where triplets are looked for: pieces, their unit vectors, and the roles that stand in each file."""
+
+    pieces: Sequence[Piece]
+    vectors: Vectors
+    files: Mapping[str, frozenset[str]]
+
+    def cosine(self, one: int, other: int) -> float:
+        return float(self.vectors[one] @ self.vectors[other])
+
+    def forked(self, one: int, other: int) -> bool:
+        """Whether half of the roles of one's file stand in the other's: one was made from the other."""
+        a, b = (self.files[self.pieces[at].fragment.path] for at in (one, other))
+        return len(a & b) >= 2 and 2 * len(a & b) >= min(len(a), len(b))
+
+
 def mine_some(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, first: frozenset[str] = frozenset()) -> Mined:
     """The same from however little code there is: perhaps none."""
+    field = _Field(pieces, vectors, _roles_of_files(pieces))
     order = _order(pieces, mix.seed, first)
-    mined = {group: _mined_group(pieces, vectors, order, group, mix.count) for group in _groups(pieces)}
+    mined = {group: _mined_group(field, order, group, mix.count) for group in _groups(pieces)}
     wanted, notes = _wanted(pieces, mined, mix)
     rows = [row for group, count in wanted.items() for row in islice(cycle(mined[group]), count)]
     shuffled = np.random.default_rng(mix.seed).permutation(len(rows)).tolist()
@@ -158,13 +176,19 @@ def _repeats(wanted: Mapping[tuple[str, str], int], mined: Mapping[tuple[str, st
     for group, count in wanted.items():
         if mined[group] and len(mined[group]) < count:
             places = " to ".join(dict.fromkeys(names[each] for each in group))
-            yield f"Only {len(mined[group])} different triplets of {places}: they stand more than once, to keep the shares."
+            yield f"Only {len(mined[group])} different triplets of {places}: some repeat, to keep the shares."
 
 
-def _mined_group(
-    pieces: Sequence[Piece], vectors: Vectors, order: Sequence[int], group: tuple[str, str], count: int
-) -> list[Row]:
+def _roles_of_files(pieces: Sequence[Piece]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for piece in pieces:
+        found.setdefault(piece.fragment.path, set()).add(piece.role)
+    return {path: frozenset(roles) for path, roles in found.items()}
+
+
+def _mined_group(field: _Field, order: Sequence[int], group: tuple[str, str], count: int) -> list[Row]:
     """Up to `count` different triplets whose anchors are of the first and positives of the second language."""
+    pieces, vectors = field.pieces, field.vectors
     pool = np.array([at for at, piece in enumerate(pieces) if family(piece) == group[1]], np.int64)
     if not len(pool):
         return []
@@ -177,37 +201,44 @@ def _mined_group(
             break
         if family(pieces[at]) == group[0]:
             near = pool[np.argsort(-(places @ vectors[at]))[:NEIGHBOURS]].tolist()
-            mine = _of_anchor(pieces, vectors, at, [*roles.get(pieces[at].role, []), *near])
+            mine = _of_anchor(field, at, [*roles.get(pieces[at].role, []), *near])
             found += mine[:2]
             spare += mine[2:]
     return [*found, *spare][:count]
 
 
-def _of_anchor(pieces: Sequence[Piece], vectors: Vectors, at: int, near: Sequence[int]) -> list[Row]:
-    """Triplets of one anchor: a kin of each kind by turns, the farthest first, beside the nearest strangers."""
-    kin = _kin(pieces, vectors, at, near)[:MOST_OF_ANCHOR]
+def _of_anchor(field: _Field, at: int, near: Sequence[int]) -> list[Row]:
+    """Triplets of one anchor: kin of each kind by turns, the farthest first, beside the nearest strangers of both."""
+    kin = _kin(field, at, near)[:MOST_OF_ANCHOR]
     if not kin:
         return []
-    alike = sorted(dict.fromkeys(near), key=lambda other: -float(vectors[at] @ vectors[other]))
-    apart = list(islice((other for other in alike if strangers(pieces[at], pieces[other])), MOST_OF_ANCHOR))
+    apart = _apart(field, at, near)
     rows: list[Row] = []
     for kind, positive in kin:
-        negative = next((other for other in apart if unlike(pieces[positive], pieces[other])), None)
+        negative = next((other for other in apart if unlike(field.pieces[positive], field.pieces[other])), None)
         if negative is not None:
             rows.append((kind, at, positive, negative))
             apart.remove(negative)
     return rows
 
 
-def _kin(pieces: Sequence[Piece], vectors: Vectors, at: int, near: Sequence[int]) -> list[tuple[str, int]]:
+def _apart(field: _Field, at: int, near: Sequence[int]) -> list[int]:
+    """The nearest strangers, none from a fork of the anchor's file."""
+    alike = sorted(dict.fromkeys(near), key=lambda other: -field.cosine(at, other))
+    found = (other for other in alike if strangers(field.pieces[at], field.pieces[other]))
+    return list(islice((other for other in found if not field.forked(at, other)), MOST_OF_ANCHOR))
+
+
+def _kin(field: _Field, at: int, near: Sequence[int]) -> list[tuple[str, int]]:
     """Kinds and positions of kin; near-copies are left out, for there is nothing to learn from them."""
+    pieces = field.pieces
     by_kind: dict[str, list[int]] = {}
     for other in dict.fromkeys(near):
         kind = kinship(pieces[at], pieces[other])
         if kind and (kind == "version" or not near_copies(pieces[at], pieces[other])):
             by_kind.setdefault(kind, []).append(other)
     for others in by_kind.values():
-        others.sort(key=lambda other: float(vectors[at] @ vectors[other]))
+        others.sort(key=lambda other: field.cosine(at, other))
     turns = zip_longest(*([(kind, other) for other in others] for kind, others in by_kind.items()))
     return [pair for turn in turns for pair in turn if pair is not None]
 
@@ -226,15 +257,21 @@ def spelled_out(pieces: Sequence[Piece], vectors: Vectors, mined: Mined) -> list
 
 def _spelled(pieces: Sequence[Piece], vectors: Vectors, row: Row) -> Triplet:
     kind, *rows = row
-    three = [pieces[at] for at in rows]
+    anchor, positive, negative = (pieces[at] for at in rows)
     a, p, n = (vectors[at] for at in rows)
     return Triplet(
         kind,
-        *(piece.code for piece in three),
-        *(piece.place for piece in three),
-        *(piece.fragment.name for piece in three),
-        three[0].fragment.language,
-        three[1].fragment.language,
+        anchor.code,
+        positive.code,
+        negative.code,
+        anchor.place,
+        positive.place,
+        negative.place,
+        anchor.fragment.name,
+        positive.fragment.name,
+        negative.fragment.name,
+        anchor.fragment.language,
+        positive.fragment.language,
         float(a @ n - a @ p),
     )
 

@@ -1,0 +1,63 @@
+"""Other texts of the same function, by which a model learns, beside its triplets, what belongs together.
+
+None of them is a kind of question that decides whether the model takes over: no sentence of a documentation, no half,
+no changed name.
+"""
+
+import re
+from collections.abc import Sequence
+from random import Random
+
+from codekin.learning.pieces import Piece
+
+LEAST_WORDS = 16
+LEAST_LINES = 4
+
+Pair = tuple[str, str]
+
+
+def cut_out(piece: Piece, chance: Random) -> Pair | None:
+    """A run of its words from anywhere, a fifth to a half of them, and what is left; None of a short one."""
+    words = re.findall(r"\S+\s*", piece.code)
+    count = len(words)
+    if count < LEAST_WORDS:
+        return None
+    length = chance.randint(count // 5, count // 2)
+    start = chance.randint(0, count - length)
+    return "".join(words[start : start + length]), "".join([*words[:start], *words[start + length :]])
+
+
+def dealt_out(piece: Piece, chance: Random) -> Pair | None:
+    """Its lines in two hands, each line to one of them by chance; None of a short one."""
+    lines = piece.code.split("\n")
+    if len(lines) < LEAST_LINES:
+        return None
+    hands = [chance.random() < 0.5 for _ in lines]
+    hands[chance.randrange(len(lines))] = not hands[0] if len(set(hands)) == 1 else hands[0]
+    one, other = (
+        "\n".join(line for line, hand in zip(lines, hands, strict=True) if hand == side) for side in (True, False)
+    )
+    return (one, other) if one.strip() and other.strip() else None
+
+
+def named(piece: Piece, chance: Random) -> Pair | None:  # noqa: ARG001 - as the others
+    """The words of its name, and its code without that name; None of a name that says little."""
+    return (piece.words, piece.nameless) if len(piece.words.split()) > 1 else None
+
+
+VIEWS = (named, dealt_out, cut_out)
+
+
+def view_pairs(pieces: Sequence[Piece], count: int, chance: Random) -> list[tuple[int, str, str]]:
+    """`count` pairs at most, the views by turns: the position of the view, and two texts of a piece."""
+    order = list(range(len(pieces))) * -(-count * 2 // max(1, len(pieces)))
+    chance.shuffle(order)
+    found: list[tuple[int, str, str]] = []
+    for at in order:
+        view = len(found) % len(VIEWS)
+        pair = VIEWS[view](pieces[at], chance)
+        if pair is not None:
+            found.append((view, *pair))
+        if len(found) == count:
+            break
+    return found
