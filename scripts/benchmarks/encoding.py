@@ -32,10 +32,12 @@ def main() -> None:
     texts = list(functions(arguments.texts))
     ours = load_bundled()
     with tempfile.TemporaryDirectory() as folder:
-        engines: dict[str, Callable[[], object]] = {
-            "codekin": lambda: ours.embed(texts),
-            "sentence-transformers float32": sentence_transformers(Path(folder), texts, torch.float32),
-            "sentence-transformers bfloat16": sentence_transformers(Path(folder), texts, torch.bfloat16),
+        engines: dict[str, Callable[[], object]] = {"codekin": lambda: ours.embed(texts)}
+        engines |= {
+            f"sentence-transformers {str(dtype).removeprefix('torch.')}": sentence_transformers(
+                Path(folder), texts, dtype, ours.longest
+            )
+            for dtype in (torch.float32, torch.bfloat16)
         }
         seconds = paired(engines, arguments.rounds)
     report(seconds, len(texts), arguments.json)
@@ -61,10 +63,10 @@ def functions(count: int) -> Iterator[str]:
     yield from found[::step][:count]
 
 
-def sentence_transformers(folder: Path, texts: list[str], dtype: torch.dtype) -> Callable[[], object]:
-    """Its `encode` on the bundled weights, as a call without arguments."""
+def sentence_transformers(folder: Path, texts: list[str], dtype: torch.dtype, longest: int) -> Callable[[], object]:
+    """Its `encode` on the bundled weights, reading as many tokens as ours, as a call without arguments."""
     export(folder)
-    transformer = Transformer(str(folder), max_seq_length=512)
+    transformer = Transformer(str(folder), max_seq_length=longest)
     model = SentenceTransformer(modules=[transformer, Pooling(384, "mean"), Normalize()], device="cpu").to(dtype)
     prepared = [prepare(text) for text in texts]
     if dtype is torch.float32:

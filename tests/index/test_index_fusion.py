@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codekin.index.fusion import Scores, Signal, centre, fuse
-from codekin.index.lexis import Frequencies, Lexis, alike, alike_across, weigh
+from codekin.index.lexis import Frequencies, Lexis, alike, alike_across, ask, weigh
 from codekin.index.sketch import resemblance, sketch
 from codekin.index.terms import NUMBERS, count_terms, read_terms, write_terms
 from codekin.index.tokens import pieces, tokens
@@ -51,10 +51,10 @@ def test_a_missing_signal_is_foretold_by_the_others() -> None:
 
 def test_the_only_candidate_is_measured_by_what_is_usual() -> None:
     """A twin in a workspace of two functions would score nothing, being the average itself."""
-    lone = Signal(np.array([0.8], np.float32), np.array([0.8], np.float32), 1.0)
-    stranger = Signal(np.array([0.05], np.float32), np.array([0.05], np.float32), 1.0)
-    assert fuse([lone])[0] > 0.6
-    assert fuse([stranger])[0] < 0.1
+    for usual in (0.0, 0.25):
+        lone, stranger = (np.array([value], np.float32) for value in (0.8, usual + 0.05))
+        assert fuse([Signal(lone, lone, 1.0, usual=usual)])[0] > 0.5
+        assert fuse([Signal(stranger, stranger, 1.0, usual=usual)])[0] < 0.1
 
 
 def test_a_mean_of_few_is_drawn_to_zero() -> None:
@@ -103,18 +103,18 @@ def lexis(*languages: list[str]) -> Lexis:
     return Lexis(dict(enumerate(texts)), known, 0)
 
 
-def test_tfidf_is_one_for_a_copy_and_counts_rare_words_more() -> None:
+def test_likeness_is_one_for_a_copy_and_counts_rare_words_more() -> None:
     """Words that stand everywhere would decide what is alike."""
-    known = lexis(["common rare", "common other", "common thing"])
-    found = alike(known, count_terms("common rare"), 0, weigh(known, 0, np.arange(3)))
-    assert found.tolist() == pytest.approx([1.0, found[2], found[2]], abs=1e-5)
-    assert 0 < found[1] < 0.3
+    known = lexis(["common rare", "common other", "common thing", "seldom rare"])
+    found = alike(known, ask(count_terms("common rare")), 0, weigh(known, 0, np.arange(4)))
+    assert found.tolist() == pytest.approx([1.0, found[2], found[2], found[3]], abs=1e-5)
+    assert 0 < found[1] < found[3] - 0.1 < 0.9
 
 
 def test_across_languages_a_word_common_in_either_tells_little() -> None:
     """A keyword of the query's language would be a treasure where the other hardly has it."""
     known = lexis(["end one", "end two", "end three fold"], ["int end", "int fold", "int other"])
-    found = alike_across(known, count_terms("end fold"), 0, 1, weigh(known, 1, np.arange(3, 6)))
+    found = alike_across(known, ask(count_terms("end fold")), 0, 1, weigh(known, 1, np.arange(3, 6)))
     assert found[2] == 0 < found[0] < found[1] < 1
 
 
@@ -122,7 +122,7 @@ def test_across_languages_a_word_common_in_either_tells_little() -> None:
 def test_across_languages_a_copy_has_all_of_the_words(home: int | None) -> None:
     """Likeness would mean something else for every query, or fail for a language that nothing is in."""
     known = lexis(["end one"], ["sum of all", "int of none"])
-    found = alike_across(known, count_terms("sum of all"), home, 1, weigh(known, 1, np.arange(1, 3)))
+    found = alike_across(known, ask(count_terms("sum of all")), home, 1, weigh(known, 1, np.arange(1, 3)))
     assert found[0] == pytest.approx(1.0, abs=1e-5)
     assert 0 < found[1] < 0.5
 

@@ -8,7 +8,7 @@ that claims them, are left out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ from codekin.index.spaces import Space, vector_path
 from codekin.index.vectors import Records, open_records, sound_records
 
 _BLOCK = 8192
+_NEAREST = 5
+_OF_SO_MANY = 10
+"""In a crowd of less than 50 not five are near, but one in so many."""
 
 Codes = NDArray[np.uint64]
 Floats = NDArray[np.float32]
@@ -31,7 +34,8 @@ class Dense:
     """The vectors of a space at one write number.
 
     `sums` and `references` are by language number: the sum and count of the live vectors,
-    and the point from which signs are taken. `codes` has shape (words, slots).
+    and the point from which signs are taken. `codes` has shape (words, slots). `crowds` fills as
+    it is needed: how near each slot of one language is to its nearest of another.
     """
 
     space: Space
@@ -41,6 +45,7 @@ class Dense:
     sums: Sums
     references: Mapping[int, Floats]
     codes: Codes
+    crowds: dict[tuple[int, int], Floats] = field(default_factory=dict)
 
     def whole(self) -> bool:
         """Whether the file still holds all records; a cut one must not be touched."""
@@ -166,7 +171,7 @@ def _with_codes(view: Dense, snapshot: Snapshot) -> Dense:
         for number, reference in view.references.items():
             block[owners == number] -= reference
         parts.append(sign_codes(block))
-    return replace(view, codes=np.concatenate(parts, axis=1))
+    return replace(view, codes=np.concatenate(parts, axis=1), crowds={})
 
 
 def _slot_languages(snapshot: Snapshot, slots: int) -> NDArray[np.int32]:
@@ -206,3 +211,33 @@ def cosines(view: Dense, query: Floats, language: int, slots: NDArray[np.int32])
         norms = np.sqrt(np.einsum("ij,ij->i", centred, centred)) * np.linalg.norm(query)
         cosine[present] = (centred @ query) / np.maximum(norms, np.float32(1e-9))
     return cosine
+
+
+def crowding(view: Dense, home: int, crowd: NDArray[np.int32], language: int, slots: NDArray[np.int32]) -> Scores:
+    """The mean cosine of each of a language's `slots` with its nearest in the crowd, which is of the language `home`.
+
+    Zero in a crowd too small to tell, NaN where there is no vector. A view remembers what it once worked out.
+    """
+    known = view.crowds.setdefault((home, language), np.full(len(view.records), np.nan, np.float32))
+    present = view.usable(slots)
+    missing = np.unique(slots[present][np.isnan(known[slots[present]])])
+    if len(missing):
+        known[missing] = _nearness(_unit(view, language, missing) @ _unit(view, home, crowd[view.usable(crowd)]).T)
+    near = np.full(len(slots), np.nan, np.float32)
+    near[present] = known[slots[present]]
+    return near
+
+
+def _nearness(cosines: Floats) -> Floats:
+    """The mean of the few largest of each row."""
+    count = cosines.shape[1]
+    few = min(_NEAREST, count // _OF_SO_MANY)
+    if few == 0:
+        return np.zeros(len(cosines), np.float32)
+    return np.asarray(np.partition(cosines, count - few, axis=1)[:, count - few :].mean(axis=1), np.float32)
+
+
+def _unit(view: Dense, language: int, slots: NDArray[np.int32]) -> Floats:
+    """Centred vectors of unit length."""
+    centred = view.vectors(slots) - view.mean(language)
+    return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9), np.float32)

@@ -22,18 +22,22 @@ _FORETOLD = 0.5
 _COPY = 0.98
 _EXPECTED_DEVIATION = 0.15
 _EXPECTATION_COUNTS = 2
-"""In a small sample the spread is drawn to what is usual, 0.15 around 0, as if so many values had been seen before:
-the only other function of a workspace would else be its own average."""
+"""In a small sample the spread is drawn to what is usual, as if so many values had been seen before: the only other
+function of a workspace would else be its own average."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """A value for each candidate, and for the sample that gives its spread; a perfect answer has `best`."""
+    """A value for each candidate, and for the sample that gives its spread.
+
+    A perfect answer has `best`, a stranger `usual`.
+    """
 
     values: Scores
     sample: Scores
     weight: float
     best: float = 1.0
+    usual: float = 0.0
 
 
 def centre(total: NDArray[np.float64], count: int) -> NDArray[np.float32]:
@@ -51,7 +55,7 @@ def fuse(signals: Sequence[Signal]) -> Scores:
     own = weight = 0.0
     copies = _copies(signals)
     for signal in signals:
-        mean, deviation = _spread(signal.sample[~copies])
+        mean, deviation = _spread(signal.sample[~copies], signal.usual)
         standard = (signal.values - np.float32(mean)) / np.float32(deviation)
         gap = np.isnan(standard)
         total += signal.weight * np.where(gap, 0, standard)
@@ -71,11 +75,12 @@ def _copies(signals: Sequence[Signal]) -> NDArray[np.bool_]:
     return copies
 
 
-def _spread(sample: Scores) -> tuple[float, float]:
-    """Mean and standard deviation of the values that are there."""
+def _spread(sample: Scores, usual: float) -> tuple[float, float]:
+    """Mean and standard deviation of the values that are there and of a few around `usual`."""
     present = sample[~np.isnan(sample)]
     if len(present) == 0:
-        return 0.0, 1.0
+        return usual, 1.0
     count = len(present) + _EXPECTATION_COUNTS
+    mean = (float(present.sum()) + _EXPECTATION_COUNTS * usual) / count
     variance = (len(present) * float(present.var()) + _EXPECTATION_COUNTS * _EXPECTED_DEVIATION**2) / count
-    return float(present.sum()) / count, float(np.sqrt(variance))
+    return mean, float(np.sqrt(variance))

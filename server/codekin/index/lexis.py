@@ -1,7 +1,9 @@
-"""How alike two texts are by their words: the cosine of TF-IDF weights, fitted to each language.
+"""How alike two texts are by their words, fitted to each language.
 
-Texts of two languages share few words, and much of a text can have no answer in the other:
-there BM25 counts the words that both have, and one that is common in either language tells little.
+Within a language it is the mean of the cosine of TF-IDF weights, which sees the whole of both texts
+and pairs of words, and of BM25 on single words, which sees what they share. Texts of two languages
+share few words, and much of a text can have no answer in the other: there it is BM25 alone, and a
+word that is common in either language tells little.
 
 A reader keeps the terms of the texts it compares in memory, and the number of fragments of
 each language that contain a term. In a very large index the frequencies come from a sample
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from codekin.errors import StoreError
 from codekin.index.fusion import Scores
 from codekin.index.snapshot import Snapshot
-from codekin.index.terms import NUMBERS, Terms, read_terms
+from codekin.index.terms import NUMBERS, PAIRS, Terms, read_terms
 
 _COUNTED = 200_000
 _KEPT = 400_000
@@ -27,6 +29,9 @@ _SLOPE = 0.3
 _SATURATION = 1.2
 _LENGTH = 0.75
 """The usual constants of BM25 (Robertson and Zaragoza 2009)."""
+
+USUAL = 0.25
+"""How alike two functions of one language are that have nothing to do with each other."""
 
 TYPICAL_NORM = 70.0
 """The length of the TF-IDF vector of a function of ten lines."""
@@ -44,8 +49,8 @@ class Frequencies:
 
     def rarity(self, numbers: Terms) -> Scores:
         """Smoothed inverse document frequency of some terms."""
-        table = np.log((1 + self.fragments) / (1 + np.arange(self.fragments + 1))) + 1
-        return np.asarray(table.astype(np.float32)[np.clip(self.having[numbers], 0, self.fragments)])
+        having = np.clip(self.having[numbers], 0, self.fragments).astype(np.float32)
+        return np.asarray(np.log((1 + self.fragments) / (1 + having)) + 1, np.float32)
 
     def share(self, numbers: Terms) -> Scores:
         """Of all fragments, the share that has each term."""
@@ -60,13 +65,22 @@ class Frequencies:
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """Texts of one language made ready: for each term its weight in TF-IDF and BM25, and where each text begins."""
+    """Texts of one language made ready: for each term its weight in TF-IDF and BM25, and whose it is; a norm a text."""
 
     numbers: Terms
     weights: Scores
     saturated: Scores
+    owners: NDArray[np.int64]
     norms: Scores
-    begins: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query's terms: their numbers and counts, and for every term number which of them it is, from 1 on."""
+
+    numbers: Terms
+    counts: Scores
+    places: NDArray[np.unsignedinteger]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,52 +157,75 @@ def weigh(lexis: Lexis, language: int, contents: Rows) -> Weighed:
     weights = (1 + np.log(counts)) * known.rarity(numbers)
     norms = np.maximum(np.sqrt(_sums(weights * weights, begins)), np.float32(1e-9))
     saturated = known.saturated(counts, np.repeat(_sums(counts, begins), sizes))
-    return Weighed(numbers, weights / np.repeat(norms, sizes), saturated, norms, begins)
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    return Weighed(numbers, weights / np.repeat(norms, sizes), saturated, owners, norms)
 
 
-def alike(lexis: Lexis, query: Terms, language: int, weighed: Weighed) -> Scores:
-    """TF-IDF cosine of the query with each text, between 0 and 1."""
-    numbers, weights = _asked(lexis, query, language)
-    asked = np.zeros(NUMBERS, np.float32)
-    asked[numbers] = weights
-    return _sums(asked[weighed.numbers] * weighed.weights, weighed.begins)
-
-
-def alike_across(lexis: Lexis, query: Terms, home: int | None, language: int, weighed: Weighed) -> Scores:
-    """BM25 of the query with each text of another language, as a share of what a copy would reach.
-
-    `home` is the query's own language, None where no fragment is in it. Both languages say
-    alike how common a term is, however many fragments they have.
-    """
+def ask(query: Terms) -> Asked:
+    """A query made ready for any number of texts."""
     numbers, counts = _unpacked(query)
-    known = [one for number, one in lexis.languages.items() if number in {home, language}]
-    total = sum(one.fragments for one in known)
-    common = total * np.mean([one.share(numbers) for one in known], axis=0)
-    rarity = np.log((total + 1) / (common + 0.5)).astype(np.float32)
-    asked = np.zeros(NUMBERS, np.float32)
-    asked[numbers] = rarity
-    best = float((rarity * lexis.languages[language].saturated(counts, float(counts.sum()))).sum())
-    return _sums(asked[weighed.numbers] * weighed.saturated, weighed.begins) / np.float32(max(best, 1e-9))
+    places = np.zeros(NUMBERS, np.min_scalar_type(len(numbers)))
+    places[numbers] = np.arange(1, len(numbers) + 1)
+    return Asked(numbers, counts, places)
 
 
-def answering(lexis: Lexis, query: Terms, language: int, weighed: Weighed) -> Scores:
-    """How well each text answers a few words: as `alike`, but a long text is held less against itself.
+def alike(lexis: Lexis, asked: Asked, language: int, weighed: Weighed) -> Scores:
+    """How alike the query and each text of its own language are, between 0 and 1; 1 for a copy."""
+    shared, own = _shared(lexis, asked, {language}, language, weighed, asked.numbers < PAIRS)
+    part = np.log1p(shared) / max(float(np.log1p(own)), 1e-9)
+    return np.asarray((_cosine(lexis, asked, language, weighed) + part) / 2, np.float32)
+
+
+def alike_across(lexis: Lexis, asked: Asked, home: int | None, language: int, weighed: Weighed) -> Scores:
+    """The same for texts of another language; `home` is the query's own, None where no fragment is in it."""
+    shared, own = _shared(lexis, asked, {home, language}, language, weighed, np.ones(len(asked.numbers), bool))
+    return np.asarray(shared / max(own, 1e-9), np.float32)
+
+
+def answering(lexis: Lexis, asked: Asked, language: int, weighed: Weighed) -> Scores:
+    """How well each text answers a few words: the cosine, but a long text is held less against itself.
 
     Lengths are pivoted (Singhal, Buckley and Mitra 1996) around a text of TYPICAL_NORM, and
     1 is a text of that length that has every word once.
     """
-    numbers, weights = _asked(lexis, query, language)
-    rarity = lexis.languages[language].rarity(numbers)
-    best = float((weights * rarity).sum()) / TYPICAL_NORM
+    rarity = lexis.languages[language].rarity(asked.numbers)
+    best = float((_weights(lexis, asked, language) * rarity).sum()) / TYPICAL_NORM
     pivoted = weighed.norms / ((1 - _SLOPE) * TYPICAL_NORM + _SLOPE * weighed.norms)
-    return np.asarray(alike(lexis, query, language, weighed) * pivoted / np.float32(max(best, 1e-9)), np.float32)
+    return np.asarray(_cosine(lexis, asked, language, weighed) * pivoted / np.float32(max(best, 1e-9)), np.float32)
 
 
-def _asked(lexis: Lexis, query: Terms, language: int) -> tuple[Terms, Scores]:
-    """The query's terms with their weights, of unit length."""
-    numbers, counts = _unpacked(query)
-    weights = (1 + np.log(counts)) * lexis.languages[language].rarity(numbers)
-    return numbers, np.asarray(weights / max(float(np.linalg.norm(weights)), 1e-9), np.float32)
+def _cosine(lexis: Lexis, asked: Asked, language: int, weighed: Weighed) -> Scores:
+    """TF-IDF cosine of the query with each text, between 0 and 1."""
+    return _met(asked, _weights(lexis, asked, language), weighed, weighed.weights)
+
+
+def _shared(  # noqa: PLR0913, PLR0917 - what is compared, by which languages, and of which terms
+    lexis: Lexis, asked: Asked, among: set[int | None], language: int, weighed: Weighed, counting: NDArray[np.bool_]
+) -> tuple[Scores, float]:
+    """BM25 of the `counting` terms of the query with each text, and what a copy would have.
+
+    The languages in `among` say alike how common a term is, however many fragments they have.
+    """
+    known = [one for number, one in lexis.languages.items() if number in among]
+    total = sum(one.fragments for one in known)
+    common = total * np.mean([one.share(asked.numbers) for one in known], axis=0)
+    rarity = np.where(counting, np.log((total + 1) / (common + 0.5)), 0).astype(np.float32)
+    own = lexis.languages[language].saturated(asked.counts, float(asked.counts.sum()))
+    return _met(asked, rarity, weighed, weighed.saturated), float((rarity * own).sum())
+
+
+def _met(asked: Asked, wanted: Scores, weighed: Weighed, held: Scores) -> Scores:
+    """For each text the sum of `wanted` times `held` over the terms that it shares with the query."""
+    place = asked.places[weighed.numbers]
+    shared = np.flatnonzero(place)
+    products = wanted[place[shared] - 1] * held[shared]
+    return np.bincount(weighed.owners[shared], products, minlength=len(weighed.norms)).astype(np.float32)
+
+
+def _weights(lexis: Lexis, asked: Asked, language: int) -> Scores:
+    """The TF-IDF weights of the query's terms, of unit length."""
+    weights = (1 + np.log(asked.counts)) * lexis.languages[language].rarity(asked.numbers)
+    return np.asarray(weights / max(float(np.linalg.norm(weights)), 1e-9), np.float32)
 
 
 def _unpacked(terms: Terms) -> tuple[Terms, Scores]:

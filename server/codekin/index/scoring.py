@@ -1,8 +1,8 @@
 """The two signals of one query for rows of a snapshot: words and meaning.
 
-Words are compared by TF-IDF over the texts' terms, across languages by BM25 over the same;
-the text index finds which rows of a large index are worth it. Meaning is the cosine of
-centred vectors. Missing values are NaN.
+Words are compared by TF-IDF and BM25 over the texts' terms; the text index finds which rows of a
+large index are worth it. Meaning is the cosine of centred vectors; across languages, what a row
+has in common with everybody there is taken off. Missing values are NaN.
 """
 
 from collections import Counter
@@ -13,17 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from codekin.errors import StoreError
-from codekin.index.dense import Dense, cosines, hamming
+from codekin.index.dense import Dense, cosines, crowding, hamming
 from codekin.index.fusion import Scores
 from codekin.index.lexical import LexicalReader
-from codekin.index.lexis import Lexis, Weighed, alike, alike_across, answering, weigh
+from codekin.index.lexis import USUAL, Asked, Lexis, Weighed, alike, alike_across, answering, weigh
 from codekin.index.snapshot import Snapshot
-from codekin.index.terms import Terms
 from codekin.index.tokens import tokens
 from codekin.seams import Vectors
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
+
+_CROWD = 1024
+"""How many rows of the query's language say which rows are near to everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Words:
     text: str
     name: str
     language: str | None
-    terms: Terms
+    asked: Asked
     is_question: bool
 
     def matches(self, limit: int, allowed: Mask, language: int | None = None) -> Rows:
@@ -78,22 +80,33 @@ class Words:
             self.lexis.samples[language] = weigh(self.lexis, language, contents)
         return self._compare(language, self.lexis.samples[language])
 
+    def usual(self, language: int) -> float:
+        """How alike the words of a language's row that has nothing to do with the query are."""
+        return USUAL if not self.is_question and self._home(language) == language else 0.0
+
     def _compare(self, language: int, weighed: Weighed) -> Scores:
         if self.is_question:
-            return answering(self.lexis, self.terms, language, weighed)
-        home = self.snapshot.languages.numbers.get(self.language) if self.language else language
+            return answering(self.lexis, self.asked, language, weighed)
+        home = self._home(language)
         if home != language:
-            return alike_across(self.lexis, self.terms, home, language, weighed)
-        return alike(self.lexis, self.terms, language, weighed)
+            return alike_across(self.lexis, self.asked, home, language, weighed)
+        return alike(self.lexis, self.asked, language, weighed)
+
+    def _home(self, language: int) -> int | None:
+        """The query's language, the compared one where it is not known, None where nothing else is in it."""
+        return self.snapshot.languages.numbers.get(self.language) if self.language else language
 
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """The dense side of one query: its vector, centred in its own language where it has one."""
+    """The dense side of one query: its vector, centred in its own language `home` where it has one."""
 
     dense: Dense
     snapshot: Snapshot
     vector: Vectors
+    home: int | None
+    best: float
+    """The cosine of a perfect answer."""
 
     def near(self, language: int, rows: Rows, hamming_limit: int, limit: int) -> Rows:
         """The `limit` nearest rows: a Hamming scan first when there are many."""
@@ -108,12 +121,32 @@ class Meaning:
         """The cosine of each row of a language, NaN where it has no vector."""
         return cosines(self.dense, self.vector, language, self.snapshot.columns.slot[rows])
 
+    def excess(self, language: int, rows: Rows, cosine: Scores) -> Scores:
+        """By how much each row's cosine exceeds half of what it has with its nearest in the query's language.
 
-def meaning(dense: Dense | None, snapshot: Snapshot, vector: Vectors | None, language: str | None) -> Meaning | None:
+        Half of cross-domain similarity local scaling (Conneau and others 2018); the other half is the
+        same for all rows. Within a language it is the cosine itself: there it helped nothing.
+        """
+        if self.home is None or self.home == language:
+            return cosine
+        slots = self.snapshot.columns.slot
+        near = crowding(self.dense, self.home, slots[sample(self.snapshot, self.home, _CROWD)], language, slots[rows])
+        return np.asarray(cosine - near / 2, np.float32)
+
+
+def meaning(
+    dense: Dense | None, snapshot: Snapshot, vector: Vectors | None, language: str | None, best: float
+) -> Meaning | None:
     """The dense side of a query; None without vectors."""
     if dense is None or vector is None:
         return None
     vector = np.asarray(vector, np.float32)
-    if language in snapshot.languages.numbers:
-        vector = vector - dense.mean(snapshot.languages.numbers[language])
-    return Meaning(dense, snapshot, vector)
+    home = snapshot.languages.numbers.get(language) if language else None
+    return Meaning(dense, snapshot, vector if home is None else vector - dense.mean(home), home, best)
+
+
+def sample(snapshot: Snapshot, language: int, most: int) -> Rows:
+    """A fixed sample of a language's rows, about `most` of them, filters aside."""
+    rows = np.flatnonzero(snapshot.columns.language == language)
+    level = max(0, int(np.ceil(np.log2(max(1, len(rows)) / most))))
+    return rows[snapshot.columns.sample[rows] >= level]

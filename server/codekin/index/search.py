@@ -13,8 +13,8 @@ import numpy as np
 from codekin.index.dense import Dense
 from codekin.index.fusion import DENSE_WEIGHT, LEXICAL_WEIGHT, Scores, Signal, fuse
 from codekin.index.lexical import LexicalReader
-from codekin.index.lexis import Lexis
-from codekin.index.scoring import Mask, Meaning, Rows, Words, meaning
+from codekin.index.lexis import Lexis, ask
+from codekin.index.scoring import Mask, Meaning, Rows, Words, meaning, sample
 from codekin.index.snapshot import Snapshot
 from codekin.index.terms import count_terms
 from codekin.seams import Vectors
@@ -77,12 +77,11 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """A query made ready for a view; `best_cosine` is that of a perfect answer."""
+    """A query made ready for a view."""
 
     snapshot: Snapshot
     meaning: Meaning | None
     words: Words | None
-    best_cosine: float
 
 
 def rank(view: View, query: Query, mask: Mask, *, limit: int, exact: bool = False) -> Ranking:
@@ -90,10 +89,10 @@ def rank(view: View, query: Query, mask: Mask, *, limit: int, exact: bool = Fals
     words = None
     if view.lexis is not None and query.text.strip():
         reading = view.snapshot, view.lexis, view.lexical, view.fetch
-        terms = count_terms(query.text)
+        terms = ask(count_terms(query.text))
         words = Words(*reading, query.text, query.name, query.language, terms, query.is_question)
-    known = meaning(view.dense, view.snapshot, query.vector, query.language)
-    asked = _Asked(view.snapshot, known, words, _CLOSEST_TO_WORDS if query.is_question else 1.0)
+    best = _CLOSEST_TO_WORDS if query.is_question else 1.0
+    asked = _Asked(view.snapshot, meaning(view.dense, view.snapshot, query.vector, query.language, best), words)
     groups = _candidates(asked, mask, exact=exact)
     parts = [_empty(), *(_scored(asked, number, rows) for number, rows in groups.items())]
     rows, scores, cosine, likeness = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -125,27 +124,34 @@ def _candidates(asked: _Asked, mask: Mask, *, exact: bool) -> dict[int, Rows]:
 
 
 def _sample(snapshot: Snapshot, language: int) -> Rows:
-    """A fixed sample of a language's rows, filters aside."""
-    rows = np.flatnonzero(snapshot.columns.language == language)
-    level = max(0, int(np.ceil(np.log2(max(1, len(rows)) / _SAMPLE)))) if len(rows) > WHOLE else 0
-    return rows[snapshot.columns.sample[rows] >= level]
+    """The rows of a language that give the spread: all of a small one."""
+    whole = np.count_nonzero(snapshot.columns.language == language) <= WHOLE
+    return sample(snapshot, language, WHOLE if whole else _SAMPLE)
 
 
 def _scored(asked: _Asked, language: int, rows: Rows) -> Scored:
     """Rows of one language, unordered."""
-    sample = _sample(asked.snapshot, language)
-    others = rows[~np.isin(rows, sample)]
-    both = np.concatenate([sample, others])
+    usual = _sample(asked.snapshot, language)
+    others = rows[~np.isin(rows, usual)]
+    both = np.concatenate([usual, others])
     order = np.argsort(both)[np.searchsorted(np.sort(both), rows)]
     cosine = likeness = np.full(len(rows), np.nan, np.float32)
     signals: list[Signal] = []
     if asked.meaning:
-        values = asked.meaning.of(language, both)
-        cosine = values[order]
-        signals.append(Signal(cosine, values[: len(sample)], DENSE_WEIGHT, asked.best_cosine))
+        cosines = asked.meaning.of(language, both)
+        excess = asked.meaning.excess(language, both, cosines)
+        best = asked.meaning.best - _mean(cosines - excess)
+        cosine = cosines[order]
+        signals.append(Signal(excess[order], excess[: len(usual)], DENSE_WEIGHT, best))
     if asked.words and language in asked.words.lexis.languages:
-        known = asked.words.of_sample(language, sample)
+        known = asked.words.of_sample(language, usual)
         likeness = np.concatenate([known, asked.words.of(language, others)])[order]
-        signals.append(Signal(likeness, known, LEXICAL_WEIGHT))
+        signals.append(Signal(likeness, known, LEXICAL_WEIGHT, usual=asked.words.usual(language)))
     scores = fuse(signals) if signals else np.zeros(len(rows), np.float32)
     return rows, scores, cosine, likeness
+
+
+def _mean(values: Scores) -> float:
+    """The mean of the values that are there, 0 of none."""
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else 0.0
