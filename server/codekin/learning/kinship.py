@@ -62,7 +62,7 @@ def strangers(one: Piece, other: Piece) -> bool:
 def unlike(one: Piece, other: Piece) -> bool:
     """Whether two pieces, of one file or two, differ in role, words of the name, calls, callbacks and text."""
     a, b = one.fragment, other.fragment
-    if one.earlier or other.earlier or kinship(one, other) or kinship(other, one):
+    if other.earlier or kinship(one, other) or kinship(other, one):
         return False
     if words(one.role) & words(other.role) or set(a.shape.callbacks) & set(b.shape.callbacks):
         return False
