@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
 from codekin.errors import LearningError
-from codekin.learning.ground import Told, lay_ground
-from codekin.learning.heads import beginning
+from codekin.learning.ground import Told, lay_ground, remembering
+from codekin.learning.heads import beginning, identity
 from codekin.learning.judging import measure
-from codekin.learning.lesson import beside, centred, prepare, sides
+from codekin.learning.lesson import Lesson, beside, centred, prepare, sides
 from codekin.learning.loop import Passed, Training
 from codekin.learning.material import Embed, Material
 from codekin.learning.pieces import Piece
-from codekin.learning.train_encoder import SHARES, Pupil, between
+from codekin.learning.train_encoder import FULL, SHARES, Pupil, between
 from codekin.learning.train_head import accuracy_of, train_head
 from codekin.learning.triplets import Mix, mine_some
 from codekin.learning.unfinished import NOWHERE, Unfinished
@@ -33,6 +35,8 @@ HEAD_SHARES = (0.0, 0.25, 0.5, 1.0)
 """How far from the beginning to what was trained a head may be laid."""
 
 VALIDATED = 100
+HEADED = 1500
+"""So many functions of the workspace tell the head on a tuned encoder."""
 
 
 def no_pupil() -> Pupil:
@@ -69,7 +73,9 @@ class Taught:
 
 def teach(method: str, base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
     """Learns by a method. Raises LearningError where there is nothing to learn from or the model cannot learn so."""
-    return _teach_head(base, material, order, told) if method == "head" else _teach_encoder(base, material, order, told)
+    if method == "head":
+        return _teach_head(base, material, order, told)
+    return _teach_encoder(method, base, material, order, told)
 
 
 def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
@@ -103,7 +109,7 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
     )
 
 
-def _teach_encoder(base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
+def _teach_encoder(method: str, base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
     """Training of the encoder with early stopping and interpolation, both by files that nothing else uses."""
     pupil, (mix, training) = base.pupil(), order
     lesson = prepare(material, mix)
@@ -123,8 +129,23 @@ def _teach_encoder(base: Base, material: Material, order: tuple[Mix, Training], 
         raise LearningError(
             "Training the encoder made it find nothing better, so nothing was kept: more code may help."
         )
-    local = pupil.local(chosen)
-    return Taught(pupil.files(chosen), local.space, local.embed, lesson.count, lesson.note, epochs)
+    head = _head_on(pupil.local(chosen), lesson, validate) if method == FULL else None
+    local = pupil.local(chosen, head)
+    return Taught(pupil.files(chosen, head), local.space, local.embed, lesson.count, lesson.note, epochs)
+
+
+def _head_on(embedder: Embedder, lesson: Lesson, validate: Callable[[Embed], float]) -> Vectors | None:
+    """What a tuned encoder's own vectors suggest for a head, as far from none as helps; None where none does."""
+    pieces, embed = lesson.pieces[:HEADED], remembering(embedder.embed)
+    texts = [piece.fragment.text for piece in pieces]
+    views = embed(lesson.view_texts)
+    known = (centred(embed(texts), pieces), texts)
+    whole = beginning(known, (lesson.centred_views(views), lesson.view_texts), lesson.offset(views))
+    plain = identity(len(whole))
+    laid = [plain + share * (whole - plain) for share in HEAD_SHARES]
+    scores = [validate(lambda found, head=head: apply_head(head, embed(found))) for head in laid]  # type: ignore[misc]
+    best = int(np.argmax(scores))
+    return laid[best] if best else None
 
 
 def _judge_of(asked: Sequence[Piece], others: Sequence[Piece]) -> Callable[[Embed], float]:

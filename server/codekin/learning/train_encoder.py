@@ -23,12 +23,13 @@ from codekin.models.adapters import adapter_files
 from codekin.models.batching import plan_batches
 from codekin.models.bert import build_bert
 from codekin.models.catalogue import Model
+from codekin.models.checkpoints import head_files
 from codekin.models.embedders import LocalEmbedder, bert_tokenize, load_bundled, read_tokenizer
 from codekin.models.kernels import PLAIN, Kernel, fastest_kernel
 from codekin.models.pretrained import Encoder, load_pretrained, open_encoder, tokenizer_of
 from codekin.models.vocabulary import Vocabulary
 from codekin.models.weights import read_json, read_tensors
-from codekin.seams import Embedder
+from codekin.seams import Embedder, Vectors
 
 FROZEN_LAYERS = 2
 LONGEST = 192
@@ -77,12 +78,12 @@ class Pupil(Protocol):
         """Yields each epoch's figures, the weights that it began with and those after it, float32 by name."""
         ...
 
-    def local(self, weights: Weights) -> Embedder:
+    def local(self, weights: Weights, head: Vectors | None = None) -> Embedder:
         """An embedder with these weights, read through the same files that a checkpoint will have."""
         ...
 
-    def files(self, weights: Weights) -> dict[str, bytes]:
-        """The files of a checkpoint."""
+    def files(self, weights: Weights, head: Vectors | None = None) -> dict[str, bytes]:
+        """The files of a checkpoint; only one that stands alone has room for a head."""
         ...
 
 
@@ -140,15 +141,15 @@ class FullPupil:
         for passed in _fitted(self._subject, student, texts, choices, (choices.learning_rate, stepped, unfinished)):
             yield passed, begun, {name: tensor.detach().clone() for name, tensor in weights.items()}
 
-    def local(self, weights: Weights) -> LocalEmbedder:
+    def local(self, weights: Weights, head: Vectors | None = None) -> LocalEmbedder:
         """See Pupil."""
-        return _through_files(self.files(weights), partial(_load_small, self._subject))
+        return _through_files(self.files(weights, head), partial(_load_small, self._subject))
 
-    def files(self, weights: Weights) -> dict[str, bytes]:
+    def files(self, weights: Weights, head: Vectors | None = None) -> dict[str, bytes]:
         """The base's config and tokenizer, and all weights in float16: such a checkpoint stands alone."""
         halved = {name: tensor.to(torch.float16).contiguous() for name, tensor in weights.items()}
         kept = {name: (self._subject.base / name).read_bytes() for name in ("config.json", "tokenizer.json")}
-        return {**kept, "model.safetensors": save(halved)}
+        return {**kept, "model.safetensors": save(halved), **({} if head is None else head_files(head))}
 
 
 class LoraPupil:
@@ -192,13 +193,13 @@ class LoraPupil:
         finally:
             self._encoder.forget(PRACTICE)
 
-    def local(self, weights: Weights) -> LocalEmbedder:
+    def local(self, weights: Weights, head: Vectors | None = None) -> LocalEmbedder:
         """See Pupil."""
         if self._embedder.adapt is None:
             raise TypeError("an embedder of the catalogue takes adapters")
-        return _through_files(self.files(weights), self._embedder.adapt)
+        return _through_files(self.files(weights, head), self._embedder.adapt)
 
-    def files(self, weights: Weights) -> dict[str, bytes]:
+    def files(self, weights: Weights, head: Vectors | None = None) -> dict[str, bytes]:  # noqa: ARG002 - no room
         """The adapter as peft writes it."""
         return adapter_files(weights, self._subject.model.architecture, self._subject.model.key)
 

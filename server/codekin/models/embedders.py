@@ -21,6 +21,7 @@ from codekin.errors import CheckpointError
 from codekin.models.adapters import WEIGHTS, merged, read_adapter
 from codekin.models.batching import TOKEN_BUDGET, plan_batches
 from codekin.models.bert import Bert, build_bert
+from codekin.models.checkpoints import HEAD, TENSOR
 from codekin.models.cutting import SCHEME, cut_text
 from codekin.models.kernels import Kernel, fastest_kernel
 from codekin.models.preparation import LONGEST, prepare
@@ -95,7 +96,7 @@ class LocalEmbedder:
 def load_bundled(
     folder: Path = BUNDLED, kernel_cache: Path | None = None, kernel: Kernel | None = None
 ) -> LocalEmbedder:
-    """The encoder in `folder` (config.json, tokenizer.json, model.safetensors).
+    """The encoder in `folder` (config.json, tokenizer.json, model.safetensors; head.safetensors where it has a head).
 
     Raises CheckpointError where a file is missing, damaged or foreign to the others.
     """
@@ -121,7 +122,17 @@ def load_bundled(
         longest=longest,
         adapt=adapt,
     )
-    return embedder
+    return _under_head(embedder, folder / HEAD)
+
+
+def _under_head(embedder: LocalEmbedder, path: Path) -> LocalEmbedder:
+    """The embedder with the head that was tuned beside its weights, where there is one."""
+    if not path.exists():
+        return embedder
+    head = read_tensors(path).get(TENSOR)
+    if head is None:
+        raise CheckpointError(f"{path} holds no head; use another checkpoint.")
+    return with_head(embedder, head.numpy(), file_digest(path))
 
 
 def _forward_of(bert: Bert) -> Callable[[list[list[int]], TextKind], Tensor]:
