@@ -14,6 +14,12 @@ from codekin.learning.pieces import Piece
 NEAR_COPY = 0.8
 """Token runs in common from which on two texts are one and the same, for learning."""
 
+COMMON_CALLS = 0.1
+"""Strangers have a smaller part than this of their calls in common."""
+
+COMMON_TEXT = 0.15
+"""And less than this of their token runs: what is written alike does alike."""
+
 LANGUAGE_FAMILIES = {"elixir": "elixir", "cpp": "cpp", "c": "cpp"}
 _SAYS_NOTHING = frozenset({"get", "set", "do", "is", "to", "of", "the", "and", "for", "with", "from", "this", "that"})
 _VERBS = (
@@ -27,7 +33,7 @@ _VERBS = (
     "start init open setup begin connect",
     "stop close terminate finish shutdown disconnect",
     "send dispatch publish notify emit broadcast push",
-    "handle process receive on run execute perform call",
+    "process run execute perform call",
     "add append insert register",
     "list all each",
 )
@@ -64,11 +70,11 @@ def unlike(one: Piece, other: Piece) -> bool:
     a, b = one.fragment, other.fragment
     if other.earlier or kinship(one, other) or kinship(other, one):
         return False
-    if words(one.role) & words(other.role) or set(a.shape.callbacks) & set(b.shape.callbacks):
+    if words(one.role) & words(other.role) or _mentions(one, other) or _mentions(other, one):
         return False
-    if _mentions(one, other) or _mentions(other, one):
+    if a.shape.callbacks and b.shape.callbacks and (_owners(one) & _owners(other) or one.role == other.role):
         return False
-    return _overlap(a.shape.calls, b.shape.calls) < 0.2 and not near_copies(one, other)
+    return _overlap(a.shape.calls, b.shape.calls) < COMMON_CALLS and resemblance(one.code, other.code) < COMMON_TEXT
 
 
 def near_copies(one: Piece, other: Piece) -> bool:
@@ -89,9 +95,13 @@ def words(name: str) -> frozenset[str]:
 
 def _same_callback(one: Piece, other: Piece) -> bool:
     """The same callback of one behaviour: `init/1` of a server and of a plug are two."""
-    a, b = one.fragment.shape, other.fragment.shape
-    owners, others = {*a.behaviours, *a.uses}, {*b.behaviours, *b.uses}
-    return one.role == other.role and bool(set(a.callbacks) & set(b.callbacks)) and bool(owners & others)
+    shared = set(one.fragment.shape.callbacks) & set(other.fragment.shape.callbacks)
+    return one.role == other.role and bool(shared) and bool(_owners(one) & _owners(other))
+
+
+def _owners(piece: Piece) -> set[str]:
+    """What a callback may belong to: the behaviours and the used modules around it."""
+    return {*piece.fragment.shape.behaviours, *piece.fragment.shape.uses}
 
 
 def _same_role(one: Piece, other: Piece) -> bool:
@@ -105,7 +115,8 @@ def _same_role_by_another_name(one: Piece, other: Piece) -> bool:
     """`fetch_user/1` and `load_user/1`: verbs for one another, the other words the same."""
     a, b = words(one.role), words(other.role)
     verbs = a ^ b
-    return len(a & b) >= 1 and len(verbs) == 2 and len(a) == len(b) and any(verbs <= each for each in _FAMILIES)
+    renamed = len(a & b) >= 1 and len(verbs) == 2 and len(a) == len(b) and any(verbs <= each for each in _FAMILIES)
+    return renamed and bool(_shared_calls(one, other))
 
 
 def _same_documentation(one: Piece, other: Piece) -> bool:
