@@ -116,6 +116,14 @@ int {1}(int count, int limit) {{
 }}
 }}
 """
+OTHER_CPP = """namespace n{0} {{
+void {1}(std::vector<Node>& nodes) {{
+  for (auto& node : nodes) node.visit{0}();
+  std::sort(nodes.begin(), nodes.end());
+  nodes.shrink_to_fit();
+}}
+}}
+"""
 
 
 def vectors_of(found: list[Piece]) -> np.ndarray:
@@ -129,8 +137,7 @@ def elixir() -> dict[str, str]:
 @pytest.mark.parametrize(("beam", "across"), [(0.7, 0.3), (0.5, 0.0), (1.0, 0.1), (0.25, 0.5)])
 def test_the_shares_are_kept(beam, across):
     """Even where one language has little: its triplets repeat, and the note says so."""
-    words = ("run_step", "take_pending", "read_state", "map_put")
-    cpp = {f"f{at}__cc": CPP.format(at, words[at % 2]) for at in range(6)}
+    cpp = {f"f{at}__cc": CPP.format(at, "run") if at % 2 else OTHER_CPP.format(at, "tidy_up") for at in range(6)}
     found = pieces(**elixir(), **cpp)
     vectors = vectors_of(found)
     mined = mine_triplets(found, vectors, Mix(200, beam, across))
