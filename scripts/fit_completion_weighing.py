@@ -24,6 +24,7 @@ from codekin.completion.repository import guesses
 from codekin.completion.weighing import Weighed, features
 from codekin.models import load_generator
 
+PROMPT_TOKENS = 640
 OUT = Path(__file__).parents[1] / "server" / "codekin" / "completion" / "weighing.npz"
 
 
@@ -54,7 +55,7 @@ def collect(model: str, pairs: Sequence[tuple[Path, Path]], kept: Path) -> None:
     with kept.open("a", encoding="utf-8") as file:
         for checkout, cases in pairs:
             corpus = corpus_of(texts_of(checkout))
-            writers = Writers(generator, corpus, Generation(has_snippets=False))
+            writers = Writers(generator, corpus, Generation(prompt_tokens=PROMPT_TOKENS, has_snippets=False))
             for row in checked(_rows(cases)):
                 if row["id"] not in known:
                     gap = gap_of(row)

@@ -228,6 +228,12 @@ BENCHMARKS = {
     "start": Benchmark("the start of a window", of_own_figures("responding.py", "start")),
     "padding": Benchmark("large encoders, beside naive padding", of_own_figures("padding.py")),
     "completion": Benchmark("the repository model, beside plain copying", completion),
+    "drafting": Benchmark(
+        "drafts from the repository, beside plain decoding", of_own_figures("generating.py", "drafting")
+    ),
+    "keystroke": Benchmark(
+        "a further key with a generator, beside a first request", of_own_figures("generating.py", "keystroke")
+    ),
     "decoding": Benchmark("generators, beside transformers.generate", decoding),
 }
 

@@ -1,6 +1,7 @@
 """Drafts from the repository: what a generator writes stays the same, and what stood before is foreseen."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from codekin.completion.corpus import corpus_of
 from codekin.completion.definitions import definitions_for
 from codekin.completion.drafting import repository_draft
 from codekin.completion.gap import Gap
-from codekin.completion.generating import Generation, Writers, answers, prompt_of
+from codekin.completion.generating import Generation, Writers, answers, considered, finished, prompt_of
+from codekin.completion.lately import Lately
 from codekin.completion.snippets import commented, snippets_for
 from codekin.completion.suggest import Wish
 from codekin.completion.weighing import Weighed, weighed
@@ -140,3 +142,19 @@ def test_definitions_of_names_in_use_are_found(corpus):
     users = corpus.with_file("lib/other.ex", None)
     found = definitions_for(users, gap_in("defmodule App.Ticket do\n  def show(conn) do\n    fetch(│\n  end\nend\n"))
     assert {snippet.text for snippet in found} == {"def fetch(cache, key) do"}
+
+
+def test_typing_along_asks_the_generator_nothing(corpus, generator, monkeypatch):
+    """Every key would cost a generation, though the user writes what the generator wrote."""
+    lately = Lately()
+    writers = Writers(generator, corpus, Generation(lately=lately))
+    gap = gap_in("defmodule App.Ticket do\n  def fetch(cache, key) do\n    │\n  end\nend\n")
+    prompt, own = prompt_of(writers, gap), "Map.get(cache, key)"
+    line = generator.vocabulary.encode_inside(f"{prompt.begins}{own}\n  end")
+    lately.wrote(prompt, own)
+    lately.weighed(prompt, line, [-float(at) for at in range(len(line))])
+    monkeypatch.setattr(type(generator.decoder), "forward", None)
+    for typed in ("M", "Map", "Map.ge", "Map.get(ca"):
+        further = finished(considered(writers, replace(gap, prefix=gap.prefix + typed), []))
+        assert [(one.text, one.is_own) for one in further] == [(own.removeprefix(typed), True)]
+        assert [*further[0].line, *further[0].following][-1] == 1.0 - len(line)

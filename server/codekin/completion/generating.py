@@ -14,6 +14,7 @@ from codekin.completion.drafting import repository_draft
 from codekin.completion.filters import within_indentation
 from codekin.completion.gap import Gap
 from codekin.completion.kinship import Find
+from codekin.completion.lately import Lately
 from codekin.completion.prompt import Prompt, prompt_for
 from codekin.completion.repository import Guess, guesses
 from codekin.completion.snippets import Snippet, snippets_for
@@ -23,10 +24,10 @@ from codekin.completion.weighing import Weighed, sure_from, trust_in, weighed
 if TYPE_CHECKING:
     from codekin.models import generation
 
-SCORED = 10
+SCORED = 8
 """Guesses of the repository that the generator weighs."""
 
-FOLLOWING = 10
+FOLLOWING = 8
 """Tokens of the next line that are weighed behind each of them."""
 
 SNIPPETS, DEFINITIONS = 2, 5
@@ -43,7 +44,8 @@ Ticks = Generator[list[Guess], None, T]
 class Generation:
     """How a generator is used: the prompt's and the answer's most tokens, and which helpers it gets.
 
-    `kin` finds code by meaning, if somebody can; `repository` is the name that some models' prompts begin with.
+    `kin` finds code by meaning, if somebody can; `lately` keeps what was thought at the last key; `repository` is the
+    name that some models' prompts begin with.
     """
 
     prompt_tokens: int = 1024
@@ -52,6 +54,7 @@ class Generation:
     has_guesses: bool = True
     has_drafts: bool = True
     kin: Find | None = None
+    lately: Lately | None = None
     repository: str = ""
 
 
@@ -152,10 +155,12 @@ def _block_behind(writers: Writers, gap: Gap, first: Guess, most_lines: int) -> 
 
 
 def _own_line(writers: Writers, gap: Gap, prompt: Prompt) -> Ticks[str]:
-    """The generator's own rest of the line."""
+    """The generator's own rest of the line, or what is left of the one before."""
     from codekin.models.sampling import Sampling  # noqa: PLC0415 - brings torch, which a generator has loaded
 
-    vocabulary, begun = writers.generator.vocabulary, len(prompt.begins)
+    vocabulary, begun, lately = writers.generator.vocabulary, len(prompt.begins), writers.generation.lately
+    if lately and (rest := lately.rest(prompt, vocabulary)) is not None:
+        return rest
     draft = None
     if writers.generation.has_drafts:
         draft = repository_draft(writers.corpus, gap, vocabulary, len(prompt.ids), begun)
@@ -164,7 +169,10 @@ def _own_line(writers: Writers, gap: Gap, prompt: Prompt) -> Ticks[str]:
     for step in writers.generator.steps(prompt.ids, sampling, draft):
         text = step.text  # the last one holds the whole
         yield []
-    return text[begun:].rstrip()
+    own = text[begun:].rstrip()
+    if lately:
+        lately.wrote(prompt, own)
+    return own
 
 
 def _scores(
@@ -173,12 +181,17 @@ def _scores(
     """For each text the log-probabilities of its tokens and the line's end, and of the next line's."""
     from codekin.models.scoring import log_probabilities  # noqa: PLC0415 - brings torch
 
+    lately = writers.generation.lately or Lately()
     rows = [_within(writers, f"{prompt.begins}{text}", behind) for text in texts]
+    new = [ids for ids, _ in rows if lately.scores(prompt, ids) is None]
     scores: list[list[float]] = []
-    for so_far in log_probabilities(writers.generator, prompt.ids, [ids for ids, _ in rows]):
+    for so_far in log_probabilities(writers.generator, prompt.ids, new) if new else ():
         scores = so_far
         yield []
-    return [(found[:end], found[end:]) for found, (_, end) in zip(scores, rows, strict=True)]
+    for ids, found in zip(new, scores, strict=True):
+        lately.weighed(prompt, ids, found)
+    known = [lately.scores(prompt, ids) or [] for ids, _ in rows]
+    return [(found[:end], found[end:]) for found, (_, end) in zip(known, rows, strict=True)]
 
 
 def _within(writers: Writers, line: str, behind: str) -> tuple[list[int], int]:

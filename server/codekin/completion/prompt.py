@@ -38,7 +38,8 @@ def prompt_for(
 ) -> Prompt:
     """A prompt of about `most` ids, cut at line borders.
 
-    Kin stand as comments, or for StarCoder's family as files of the repository of that name.
+    Kin stand as comments, or for StarCoder's family as files of the repository of that name. A model that cannot
+    infill reads what stands below the cursor before what stands above: the names there are worth more than their order.
     """
     begins = begun(gap.prefix)
     settled = gap.prefix[: len(gap.prefix) - len(begins)]
@@ -49,9 +50,10 @@ def prompt_for(
     if generator.model.infill:
         text = generator.vocabulary.decode(remarks) + window(settled, room * CHARACTERS_A_TOKEN)
         return Prompt(generator.infill(text, _behind(gap, room), most, suffix_first=True), begins)
-    read = generator.vocabulary.encode_inside(window(settled, room * CHARACTERS_A_TOKEN))
+    below = generator.vocabulary.encode_inside(f"{_behind(gap, room).strip()}\n\n")[: room // SUFFIX_SHARE]
+    read = generator.vocabulary.encode_inside(window(settled, (room - len(below)) * CHARACTERS_A_TOKEN))
     beginning = generator.prompt("") if generator.model.begin_id is not None else []
-    return Prompt([*beginning, *remarks, *read] or generator.prompt(""), begins)
+    return Prompt([*beginning, *remarks, *below, *read] or generator.prompt(""), begins)
 
 
 def _as_repository(generator: "Generator", gap: Gap, kin: Sequence[Snippet], most: int, repository: str) -> list[int]:

@@ -20,6 +20,7 @@ from codekin.completion.events import Event, Events, Outcome, around, now
 from codekin.completion.flow import Flow
 from codekin.completion.gap import Gap
 from codekin.completion.kinship import Find, Kinship
+from codekin.completion.lately import Lately
 from codekin.completion.repository import Guess
 from codekin.completion.shelf import Shelf
 from codekin.completion.suggest import Suggestion, Tell, Wish, shown, suggestions, without_carriage_returns
@@ -81,6 +82,8 @@ class _Home:
     shelf: Shelf
     events: Events
     kinship: Kinship = field(default_factory=Kinship)
+    lately: Lately = field(default_factory=Lately)
+    lately_of: str = ""
     problem: str = ""
     followed: float = 0.0
     follower: asyncio.Task[None] | None = None
@@ -199,6 +202,13 @@ class Room:
         """The same, kept for a workspace while a cursor stays near."""
         kinship = self._homes[root].kinship
         return lambda gap: kinship.renewed(gap, find)
+
+    def lately(self, root: Path, model: str) -> Lately:
+        """What a generator thought at the last keys in a workspace; nothing of what another one did."""
+        home = self._homes[root]
+        if home.lately_of != model:
+            home.lately_of, home.lately = model, Lately()
+        return home.lately
 
     def _find_kin(self, question: Question, gap: Gap) -> None:
         """Sees to it, behind the answer, that the next one knows the kin of this place; one search at a time."""

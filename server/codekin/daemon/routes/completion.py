@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from codekin.completion.events import Outcome
     from codekin.completion.gap import Gap
     from codekin.completion.generating import Generation
-    from codekin.completion.kinship import Find
     from codekin.completion.repository import Guess
     from codekin.completion.room import Question, Room
     from codekin.completion.suggest import Tell, Wish
@@ -150,8 +149,9 @@ async def _with_generator(daemon: Daemon, workspace: Workspace, named: str, ques
     """
     settings = workspace.settings.completion
     name = named or settings.model
+    room = await _room(daemon)
     if name == REPOSITORY or (name == "auto" and not await asyncio.to_thread(_is_any_here, daemon)):
-        (await _room(daemon)).note(workspace.root, "")
+        room.note(workspace.root, "")
         return question
     from codekin.daemon.generators import chosen_generator, generation_service  # noqa: PLC0415 - asked for seldom
 
@@ -160,23 +160,25 @@ async def _with_generator(daemon: Daemon, workspace: Workspace, named: str, ques
     except ModelError as error:
         if named:
             raise
-        (await _room(daemon)).note(workspace.root, str(error))
+        room.note(workspace.root, str(error))
         return question
     service = await asyncio.to_thread(generation_service, daemon)
-    find_kin = partial(kin_of_place, daemon.engine, workspace)
-    generation = _generation(workspace, (await _room(daemon)).kin_finder(workspace.root, find_kin))
+    generation = replace(
+        _generation(workspace),
+        kin=room.kin_finder(workspace.root, partial(kin_of_place, daemon.engine, workspace)),
+        lately=room.lately(workspace.root, key),
+    )
     generate = _Generate(service, key, generation)
     return replace(question, generate=generate, model=key, is_named=bool(named))
 
 
-def _generation(workspace: Workspace, kin: "Find") -> "Generation":
+def _generation(workspace: Workspace) -> "Generation":
     from codekin.completion.generating import Generation  # noqa: PLC0415 - brings numpy
 
     settings = workspace.settings.completion
     return Generation(
         max_tokens=settings.max_tokens,
         has_snippets=settings.retrieval,
-        kin=kin,
         repository=workspace.root.name,
     )
 

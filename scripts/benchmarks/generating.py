@@ -1,0 +1,167 @@
+"""A real small generator beside the repository: how much drafts help, and what a further key costs.
+
+    python scripts/benchmarks/generating.py drafting|keystroke [--repository DIR] [--quick] [--json]
+
+SmolLM2-135M in 8 bits, on places in the files of a checkout (this repository's own where none is named). Both sides
+of a ratio run in turns, in one process. Text is compared token by token in float32.
+"""
+
+import argparse
+import random
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import public_models
+import torch
+from figures import Figure, show
+
+from codekin.completion.corpus import Corpus, corpus_of
+from codekin.completion.drafting import repository_draft
+from codekin.completion.evaluation import texts_of
+from codekin.completion.gap import Gap
+from codekin.completion.generating import Generation, Writers, finished, generated_guesses, prompt_of
+from codekin.completion.lately import Lately
+from codekin.completion.snippets import snippets_for
+from codekin.models.drafting import Draft
+from codekin.models.generation import Generator
+from codekin.models.loading import Options, load_generator
+from codekin.models.sampling import Sampling
+from codekin.syntax import language_of
+
+OWN = Path(__file__).parents[2] / "server"
+TOKENS, TURNS = 48, 2
+PLACES, QUICK_PLACES = 8, 3
+PROMPT, KEYED_PROMPT = 512, 1536
+"""Ids of a prompt; for the cost of keys a long one, as editors make them."""
+
+LEAST_BEFORE = 1_500
+"""Characters before a place, so that there is a file to speak of."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=MEASURES)
+    parser.add_argument("--repository", type=Path, default=OWN)
+    parser.add_argument("--quick", action="store_true", help="fewer places")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    show(MEASURES[options.what](options.repository, options.quick), as_json=options.json)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A gap at the start of a line, and how the line goes on."""
+
+    gap: Gap
+    line: str
+
+
+def places_in(texts: Mapping[str, str], count: int, seed: int = 7) -> list[Place]:
+    """Starts of code lines all over the files, each in a file of its own."""
+    chance = random.Random(seed)
+    paths = sorted(path for path, text in texts.items() if len(text) > 2 * LEAST_BEFORE)
+    chance.shuffle(paths)
+    return [_place(path, texts[path], chance) for path in paths[:count]]
+
+
+def _place(path: str, text: str, chance: random.Random) -> Place:
+    start = text.find("\n", chance.randrange(LEAST_BEFORE, len(text) - LEAST_BEFORE // 2)) + 1
+    while len(text[start:].partition("\n")[0].strip()) < 12:
+        start = text.find("\n", start) + 1
+        if not start:
+            return Place(Gap(path, language_of(path, text) or "", text, ""), "")
+    line = text[start:].partition("\n")[0]
+    indented = start + len(line) - len(line.lstrip())
+    gap = Gap(path, language_of(path, text) or "", text[:indented], text[start + len(line) :])
+    return Place(gap, line.lstrip())
+
+
+def drafting(root: Path, quick: bool) -> list[Figure]:
+    """Tokens a second with drafts beside plain greedy decoding, where there are kin and where there are none."""
+    texts = dict(texts_of(root))
+    corpus, generator = corpus_of(texts.items()), load_generator(str(public_models.smollm2()), Options())
+    found = places_in(texts, QUICK_PLACES if quick else PLACES)
+    kin = [place for place in found if snippets_for(corpus, place.gap)]
+    ratios = [_speed(generator, corpus, place.gap, _draft_of) for place in kin]
+    strangers = [_speed(generator, corpus_of(()), place.gap, _draft_of) for place in found]
+    wrong = [_speed(generator, corpus, place.gap, lambda *_: lambda _: [0, 0, 0]) for place in found[:QUICK_PLACES]]
+    return [
+        Figure(
+            "drafted / plain greedy decoding, with kin", _together(ratios), "x", at_least=1.9, beside=_spread(ratios)
+        ),
+        Figure("the same without a repository", _together(strangers), "x", at_least=0.95, beside=_spread(strangers)),
+        Figure("drafts that are always wrong / plain", _together(wrong), "x", at_least=0.95, beside=_spread(wrong)),
+        Figure("texts that differ in float32", _differing(corpus, found[:QUICK_PLACES]), at_most=0),
+    ]
+
+
+def _draft_of(corpus: Corpus, gap: Gap, generator: Generator, length: int) -> Draft:
+    return repository_draft(corpus, gap, generator.vocabulary, length)
+
+
+def _speed(
+    generator: Generator, corpus: Corpus, gap: Gap, draft_of: Callable[[Corpus, Gap, Generator, int], Draft]
+) -> tuple[float, float]:
+    """Seconds of plain and of drafted decoding of the same prompt, which is read before; the better of two turns."""
+    generator.model = replace(generator.model, stop_ids=(), end_id=None)
+    ids = prompt_of(Writers(generator, corpus, Generation(prompt_tokens=PROMPT)), gap).ids
+    draft = draft_of(corpus, gap, generator, len(ids))
+    generator.generate(ids, Sampling(max_tokens=1))
+    plain, drafted = [], []
+    for _ in range(TURNS):
+        plain.append(_timed(lambda: generator.generate(ids, Sampling(max_tokens=TOKENS))))
+        drafted.append(_timed(lambda: generator.generate(ids, Sampling(max_tokens=TOKENS), draft)))
+    return min(plain), min(drafted)
+
+
+def _differing(corpus: Corpus, found: list[Place]) -> int:
+    generator = load_generator(str(public_models.smollm2()), Options(dtype="float32"))
+    count = 0
+    for place in found:
+        ids = prompt_of(Writers(generator, corpus, Generation(prompt_tokens=PROMPT)), place.gap).ids
+        draft = _draft_of(corpus, place.gap, generator, len(ids))
+        plain, drafted = (generator.generate(ids, Sampling(max_tokens=TOKENS), each).tokens for each in (None, draft))
+        count += plain != drafted
+    return count
+
+
+def keystroke(root: Path, quick: bool) -> list[Figure]:
+    """What a request costs that adds one character to the last, beside a first one, all that belongs to it counted."""
+    texts = dict(texts_of(root))
+    corpus, generator = corpus_of(texts.items()), load_generator(str(public_models.smollm2()), Options())
+    first, further = [], []
+    for place in places_in(texts, QUICK_PLACES if quick else PLACES):
+        generator.forget()
+        writers = Writers(generator, corpus, Generation(prompt_tokens=KEYED_PROMPT, lately=Lately()))
+        first.append(_timed(lambda: finished(generated_guesses(writers, place.gap, 5))))  # noqa: B023 - called at once
+        for typed in range(1, min(9, len(place.line))):
+            gap = replace(place.gap, prefix=place.gap.prefix + place.line[:typed])
+            further.append(_timed(lambda: finished(generated_guesses(writers, gap, 5))))  # noqa: B023
+    ratio = statistics.mean(further) / statistics.mean(first)
+    beside = f"first {statistics.mean(first) * 1000:.0f} ms, then {statistics.mean(further) * 1000:.0f} ms"
+    return [Figure("a further key / the first request", ratio, "x", at_most=1 / 8, beside=beside)]
+
+
+def _together(pairs: list[tuple[float, float]]) -> float:
+    return sum(plain for plain, _ in pairs) / max(1e-9, sum(drafted for _, drafted in pairs))
+
+
+def _spread(pairs: list[tuple[float, float]]) -> str:
+    ratios = sorted(plain / drafted for plain, drafted in pairs)
+    return f"{len(ratios)} places, from {ratios[0]:.2f} to {ratios[-1]:.2f}" if ratios else "no places"
+
+
+def _timed(call: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    call()
+    return time.perf_counter() - begun
+
+
+MEASURES: Mapping[str, Callable[[Path, bool], list[Figure]]] = {"drafting": drafting, "keystroke": keystroke}
+
+if __name__ == "__main__":
+    main()
