@@ -2,6 +2,7 @@
 
 import json
 from contextlib import aclosing
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
@@ -9,7 +10,12 @@ import pytest
 
 from codekin.daemon.client import AsyncClient
 
-CHART = "echarts.getInstanceByDom(document.getElementById('chart')).getOption()"
+INSTANCE = "echarts.getInstanceByDom(document.getElementById('chart'))"
+CHART = f"{INSTANCE}.getOption()"
+VIEWS = ("map", "duplicates", "index", "learning")
+LOW_CONTRASTS = (Path(__file__).parent / "contrast.js").read_text()
+NAMELESS = """[...document.querySelectorAll('button, input, select')].filter(part =>
+  !(part.textContent.trim() || part.labels?.length || part.getAttribute('aria-label')))"""
 
 pytestmark = [pytest.mark.editor, pytest.mark.timeout(600)]
 
@@ -27,17 +33,39 @@ async def test_map_shows_the_code(dashboard, sample):
 
 async def test_colours_follow_the_choice(dashboard):
     """The choice of what the colours mean would do nothing."""
-    await dashboard.locator("#colour").select_option("module")
-    names = await dashboard.evaluate(f"{CHART}.series.map(s => s.name)")
-    assert {"lib/storehouse", "src"} & set(names)
+    for choice, known in (("module", {"lib/storehouse", "src"}), ("pattern", {"GenServer", "handle_call"})):
+        await dashboard.locator("#colour").select_option(choice)
+        names = await dashboard.evaluate(f"{CHART}.series.map(s => s.name)")
+        assert known & set(names), names
 
 
 async def test_search_narrows_the_places(dashboard):
-    """Typing a name would not narrow the list beside the map."""
+    """Typing a name would not narrow the list beside the map, or the map would not show where they are."""
     await dashboard.locator("#needle").fill("with_backoff")
     places = await dashboard.locator("#places button").all_inner_texts()
     assert places
     assert all("backoff" in place or "retry" in place for place in places)
+    bright = f"{CHART}.series.flatMap(s => s.data).filter(d => !d.itemStyle).length"
+    assert await dashboard.evaluate(bright) == len(places)
+    await dashboard.locator("#places button").first.focus()
+    await dashboard.locator("#chart").get_by_text(" · function").wait_for()
+
+
+async def test_a_point_tells_what_it_is_and_a_search_keeps_the_zoom(dashboard):
+    """A point under the mouse would be nameless, or each letter of a search would throw the map back."""
+    x, y, name = await dashboard.evaluate(
+        f"(() => {{ const {{ value }} = {CHART}.series[0].data[0];"
+        f" return [...{INSTANCE}.convertToPixel({{ seriesIndex: 0 }}, value), value[3]]; }})()"
+    )
+    box = await dashboard.locator("#chart").bounding_box()
+    await dashboard.mouse.move(box["x"] + x, box["y"] + y)
+    await dashboard.locator("#chart").get_by_text(name.split(".")[-1]).first.wait_for()
+    await dashboard.mouse.wheel(0, -600)
+    await dashboard.wait_for_function(f"{CHART}.dataZoom[0].end < 100")
+    await dashboard.locator("#needle").fill("a")
+    assert await dashboard.evaluate(f"{CHART}.dataZoom[0].end") < 100
+    await dashboard.locator("#whole").click()
+    await dashboard.wait_for_function(f"{CHART}.dataZoom[0].end === 100")
 
 
 async def test_every_view_by_keyboard(dashboard):
@@ -56,9 +84,31 @@ async def test_every_view_by_keyboard(dashboard):
 async def test_index_gives_reasons(dashboard):
     """A file that is left out would stand there without its reason."""
     await dashboard.locator("#tab-index").click()
-    row = dashboard.locator("#index tr", has_text="huge.ex")
-    await row.wait_for()
-    assert len((await row.locator("td").last.inner_text()).split()) > 1
+    reason = dashboard.locator("#index details", has_text="huge.ex")
+    assert len((await reason.locator("summary").inner_text()).split()) > 1
+
+
+async def test_index_tells_how_completions_fare(dashboard, data, sample):
+    """What became of the suggestions would not be told."""
+    client = await AsyncClient.connect(data)
+    text = "defmodule Storehouse.Session do\n  use Gen"
+    asked = {"root": str(sample), "path": "lib/new.ex", "text": text, "line": 2, "column": 9, "wait": True}
+    (item, *_) = (await client.post("/complete", {**asked, "trigger": "invoked"}))["items"]
+    for event in ("shown", "accepted"):
+        assert (await client.post("/complete/events", {"root": str(sample), "id": item["id"], "event": event}))["known"]
+    await client.close()
+    await dashboard.locator("#tab-index").click()
+    await dashboard.get_by_text("1 of 1 accepted (100 %)").wait_for()
+
+
+async def test_learning_tells_gain_interval_loss_and_decision(dashboard):
+    """A night's figures would be in the picture alone, where not everybody can read them."""
+    await dashboard.locator("#tab-learning").click()
+    row = await dashboard.locator("#runs tr", has_text="0.560").inner_text()
+    for words in ("0.490 → 0.560", "+7.0 points (+5.0 to +9.0)", "0.067", "activated"):
+        assert words in row
+    drawn = "echarts.getInstanceByDom(document.getElementById('nights')).getOption().series.map(s => s.name)"
+    assert {"before", "after", "interval", "loss"} <= set(await dashboard.evaluate(drawn))
 
 
 async def test_both_themes(page, address):
@@ -72,6 +122,27 @@ async def test_both_themes(page, address):
     assert await page.evaluate("getComputedStyle(document.body).backgroundColor") != dark
 
 
+async def test_an_editor_chooses_the_theme(page, address):
+    """The page would be light in a dark editor."""
+    await page.emulate_media(color_scheme="light")
+    await page.goto(f"{address}&theme=dark")
+    await page.locator("html[data-theme=dark]").wait_for()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_everything_can_be_read(page, address, theme):
+    """A text would be too faint, a control nameless, or a small window would have to be moved sideways."""
+    await page.emulate_media(color_scheme=theme)
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await page.goto(address)
+    for view in VIEWS:
+        await page.locator(f"#tab-{view}").click()
+        await page.locator(f"#{view}[aria-busy=false]").wait_for()
+        assert await page.evaluate(LOW_CONTRASTS) == []
+        assert await page.evaluate(f"{NAMELESS}.length") == 0
+        assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 async def test_views_say_that_they_load(page, address):
     """A view that waits for its data would look empty."""
     await page.route("**/data/map*", lambda route: None)
@@ -79,6 +150,13 @@ async def test_views_say_that_they_load(page, address):
     await page.locator("#map[aria-busy=true]").wait_for()
     said = await page.evaluate("getComputedStyle(document.getElementById('map'), '::before').content")
     assert "Loading" in said
+
+
+async def test_an_empty_map_says_why(page, address):
+    """Before there are vectors, the map would be an empty field."""
+    await page.route("**/data/map*", lambda route: route.fulfill(json={"points": [], "total": 0}))
+    await page.goto(address)
+    await page.get_by_text("There is nothing to draw yet").wait_for()
 
 
 async def test_rollback(dashboard, codekin, sample):
@@ -107,6 +185,11 @@ async def test_a_click_reaches_the_editor(dashboard, data, sample):
             if event["event"] == "show":
                 shown = event["path"], event["line"]
                 break
+        await dashboard.evaluate(f"{INSTANCE}.trigger('click', {{ value: {CHART}.series[0].data[0].value }})")
+        async for event in events:
+            if event["event"] == "show":
+                break
+        assert event["path"] == await dashboard.evaluate(f"{CHART}.series[0].data[0].value[5]")
     await client.close()
     assert shown == ("lib/storehouse/retry.ex", int(line))
 
@@ -116,7 +199,7 @@ async def test_asks_nobody_else(page, address):
     asked = []
     page.on("request", lambda request: asked.append(request.url))
     await page.goto(address)
-    for view in ("duplicates", "index", "learning", "map"):
+    for view in VIEWS:
         await page.locator(f"#tab-{view}").click()
         await page.locator(f"#{view}[aria-busy=false]").wait_for()
     assert len(asked) > 6

@@ -13,7 +13,7 @@ async function openHere(server: Server): Promise<void> {
   const url = await address(server);
   if (!url) return;
   const panel = vscode.window.createWebviewPanel("codekin.dashboard", "Codekin", vscode.ViewColumn.Active, { enableScripts: true, retainContextWhenHidden: true });
-  panel.webview.html = page(await vscode.env.asExternalUri(url));
+  panel.webview.html = page(await vscode.env.asExternalUri(url), themeName());
 }
 
 /** The address leads to the machine where the server runs; the editor forwards it when that is another one. */
@@ -27,8 +27,13 @@ async function address(server: Server): Promise<vscode.Uri | undefined> {
   return answer && vscode.Uri.parse(answer.url);
 }
 
-function page(url: vscode.Uri): string {
-  const source = url.toString(true).replaceAll("&", "&amp;").replaceAll('"', "&quot;");
+function themeName(): string {
+  const { Light, HighContrastLight } = vscode.ColorThemeKind;
+  return [Light, HighContrastLight].includes(vscode.window.activeColorTheme.kind) ? "light" : "dark";
+}
+
+function page(url: vscode.Uri, theme: string): string {
+  const source = `${url.toString(true)}&theme=${theme}`.replaceAll("&", "&amp;").replaceAll('"', "&quot;");
   const origin = `${url.scheme}://${url.authority}`;
   return `<!DOCTYPE html><html lang="en"><head><meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; frame-src ${origin}; style-src 'unsafe-inline'">

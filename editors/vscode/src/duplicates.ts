@@ -1,9 +1,10 @@
 // Near-duplicates of the whole workspace: groups to choose from, then compared side by side.
 import * as vscode from "vscode";
-import type { KinTree, Origin } from "./kinTree";
+import { pieceOf } from "./compare";
+import type { Origin } from "./compare";
+import type { KinTree } from "./kinTree";
 import type { Groups, Hit } from "./protocol";
 import type { Server } from "./server";
-import { location } from "./similar";
 
 interface GroupItem extends vscode.QuickPickItem { group: Hit[] }
 
@@ -42,8 +43,8 @@ async function show(server: Server, kin: KinTree): Promise<void> {
   const chosen = await vscode.window.showQuickPick(answer.groups.map(itemOf), { placeHolder: "Places that say nearly the same" });
   const [first, second] = chosen?.group ?? [];
   if (!chosen || !first) return;
-  const { uri, range } = location(first);
-  const origin = { uri, position: range.start };
+  const { uri, range } = pieceOf(first);
+  const origin = { uri, position: range.start, range };
   kin.show(`Like ${first.name || first.path}`, chosen.group.slice(1), origin);
   if (second) await vscode.commands.executeCommand("codekin.compareWithTwin", second, origin);
 }

@@ -2,6 +2,7 @@
 import * as vscode from "vscode";
 import { Server } from "./server";
 import { KinTree } from "./kinTree";
+import { registerCompare } from "./compare";
 import { registerDashboard } from "./dashboard";
 import { registerDoctor } from "./doctor";
 import { registerDuplicates } from "./duplicates";
@@ -32,6 +33,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
   registerMenu(context, server);
   registerSimilar(context, server, kin);
   registerSearch(context, server, kin);
+  registerCompare(context, server, () => kin.origin);
   registerDuplicates(context, server, kin);
   registerSuggestionCommands(context);
   registerIndexing(context, server);

@@ -8,6 +8,7 @@ import { ServerMissing } from "./install";
 
 const run = promisify(execFile);
 const OLDEST_PYTHON = [3, 11] as const;
+const INSTALL = "pip install codekin";
 
 /** How to start the server; `origin` says in words where it was found. */
 export interface Program {
@@ -30,7 +31,7 @@ export async function findProgram(): Promise<Program> {
   const onPath = await onSearchPath("codekin");
   if (onPath) return { command: onPath, arguments: [], origin: "the PATH" };
   const ignored = vscode.workspace.isTrusted ? "" : " (settings of this workspace do not count while it is not trusted)";
-  throw new ServerMissing(`Codekin's server is not installed: run \`pip install codekin\`, then try again, or set codekin.server.path${ignored}.`);
+  throw new ServerMissing(`Codekin's server is not installed: run \`${INSTALL}\`, then try again, or set codekin.server.path${ignored}.`, INSTALL);
 }
 
 /** In a workspace that is not trusted, nothing that the workspace itself has set counts. */
@@ -56,9 +57,14 @@ async function inEnvironment(python: string, origin: string): Promise<Program> {
   if (major < OLDEST_PYTHON[0] || (major === OLDEST_PYTHON[0] && minor < OLDEST_PYTHON[1])) {
     throw new ServerMissing(`${python} is Python ${major}.${minor}, and Codekin needs 3.11 or newer: choose another one.`);
   }
-  if (!installed) throw new ServerMissing(`Codekin is not installed for ${python}: run \`${python} -m pip install codekin\`.`, `${python} -m pip install codekin`);
+  if (!installed) {
+    const command = `${quoted(python)} -m ${INSTALL}`;
+    throw new ServerMissing(`Codekin is not installed for ${python}: run \`${command}\`.`, command);
+  }
   return { command: python, arguments: ["-m", "codekin"], origin };
 }
+
+const quoted = (program: string): string => (/^[\w./:\\-]+$/.test(program) ? program : JSON.stringify(program));
 
 interface PythonExtension {
   readonly environments?: {

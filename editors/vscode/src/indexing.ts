@@ -1,16 +1,19 @@
-// Bringing the index up to date by hand, and building it anew; by itself it follows the files.
+// The index by hand: brought up to date, or built anew; by itself it follows the files.
 import * as vscode from "vscode";
 import type { Server } from "./server";
 
 interface Indexed { files: number; fragments: number; embedded: number; reused: number; skipped: number; seconds: number }
 
 export function registerIndexing(context: vscode.ExtensionContext, server: Server): void {
-  context.subscriptions.push(vscode.commands.registerCommand("codekin.rebuildIndex", () => index(server)));
+  context.subscriptions.push(
+    vscode.commands.registerCommand("codekin.updateIndex", () => index(server, false)),
+    vscode.commands.registerCommand("codekin.rebuildIndex", () => index(server, true)),
+  );
 }
 
-async function index(server: Server): Promise<void> {
-  const options = { location: vscode.ProgressLocation.Window, title: "Codekin looks at every file" };
-  const answer = await vscode.window.withProgress(options, () => server.request<Indexed>("codekin/index", { rebuild: true }));
+async function index(server: Server, rebuild: boolean): Promise<void> {
+  const options = { location: vscode.ProgressLocation.Notification, title: rebuild ? "Codekin builds the index anew" : "Codekin looks at every file" };
+  const answer = await vscode.window.withProgress(options, () => server.request<Indexed>("codekin/index", { rebuild }));
   if (!answer) return;
   const { fragments, files, skipped, seconds } = answer;
   void vscode.window.showInformationMessage(`${fragments} pieces of code in ${files} files are indexed, ${skipped} files were left out (${seconds.toFixed(1)} s).`);

@@ -1,17 +1,19 @@
-// The "Kin" view: what was found last, with score and reason, and a diff against where it was asked.
+// The "Kin" view: what was found last, with score and reason. While its peek is open, the places carry their scores too.
+import * as path from "node:path";
 import * as vscode from "vscode";
+import type { Origin } from "./compare";
 import type { Hit } from "./protocol";
 import { location } from "./similar";
 
-/** Where the question was asked. */
-export interface Origin { uri: vscode.Uri; position: vscode.Position }
+const { Keyboard, Mouse } = vscode.TextEditorSelectionChangeKind;
 
-const ICONS: Record<string, string> = { elixir: "symbol-function", cpp: "symbol-method", c: "symbol-method", python: "symbol-namespace" };
-
-export class KinTree implements vscode.TreeDataProvider<Hit>, vscode.Disposable {
+export class KinTree implements vscode.TreeDataProvider<Hit>, vscode.CodeLensProvider, vscode.Disposable {
   private readonly changed = new vscode.EventEmitter<undefined>();
   readonly onDidChangeTreeData = this.changed.event;
+  private readonly marksChanged = new vscode.EventEmitter<void>();
+  readonly onDidChangeCodeLenses = this.marksChanged.event;
   private readonly view: vscode.TreeView<Hit>;
+  private marked: readonly Hit[] = [];
   hits: readonly Hit[] = [];
   origin: Origin | undefined;
 
@@ -19,7 +21,8 @@ export class KinTree implements vscode.TreeDataProvider<Hit>, vscode.Disposable 
     this.view = vscode.window.createTreeView("codekin.kin", { treeDataProvider: this });
     context.subscriptions.push(
       vscode.commands.registerCommand("codekin.kin.clear", () => { this.show("", []); }),
-      vscode.commands.registerCommand("codekin.compareWithTwin", (hit: Hit, origin?: Origin) => compare(hit, origin ?? this.origin)),
+      vscode.languages.registerCodeLensProvider({ scheme: "file" }, this),
+      vscode.window.onDidChangeTextEditorSelection(({ kind }) => { if (kind === Keyboard || kind === Mouse) this.mark([]); }),
     );
   }
 
@@ -29,6 +32,7 @@ export class KinTree implements vscode.TreeDataProvider<Hit>, vscode.Disposable 
     this.origin = origin;
     this.view.description = title;
     this.changed.fire(undefined);
+    this.mark(hits);
   }
 
   getChildren(parent?: Hit): Hit[] {
@@ -36,26 +40,35 @@ export class KinTree implements vscode.TreeDataProvider<Hit>, vscode.Disposable 
   }
 
   getTreeItem(hit: Hit): vscode.TreeItem {
+    const uri = vscode.Uri.parse(hit.uri);
     const item = new vscode.TreeItem(hit.name || hit.path);
-    item.description = `${hit.score.toFixed(2)}  ${hit.path}:${hit.start_line}`;
-    item.tooltip = new vscode.MarkdownString(`**${hit.score.toFixed(2)}** ${hit.language} ${hit.kind}\n\n${hit.reasons.map((reason) => `- ${reason}`).join("\n")}`);
-    item.iconPath = new vscode.ThemeIcon(ICONS[hit.language] ?? "symbol-misc");
+    item.description = `${hit.score.toFixed(2)}  ${hit.reasons.join(", ")}  ${path.posix.basename(hit.path)}:${hit.start_line}`;
+    item.tooltip = new vscode.MarkdownString(`**${hit.score.toFixed(2)}** ${hit.language} ${hit.kind}\n\n${hit.path}:${hit.start_line}\n\n${hit.reasons.map((reason) => `- ${reason}`).join("\n")}`);
+    item.resourceUri = uri;
+    item.iconPath = vscode.ThemeIcon.File; // of the language, as the user's icons show it
     item.contextValue = this.origin ? "kin.compared" : "kin";
-    item.command = { title: "Open", command: "vscode.open", arguments: [vscode.Uri.parse(hit.uri), { selection: location(hit).range, preview: true }] };
+    item.command = { title: "Open", command: "vscode.open", arguments: [uri, { selection: location(hit).range, preview: true }] };
     return item;
+  }
+
+  /** A peek has no room for a score of its own: it stands over the code, and a click compares. */
+  provideCodeLenses(document: vscode.TextDocument): vscode.CodeLens[] {
+    const here = this.marked.filter((hit) => vscode.Uri.parse(hit.uri).toString() === document.uri.toString());
+    return here.map((hit) => {
+      const title = `${hit.score.toFixed(2)}  ${hit.reasons.join(", ")}`;
+      const { start } = location(hit).range;
+      return new vscode.CodeLens(new vscode.Range(start, start), { title, tooltip: "Compare the two", command: "codekin.compareWithTwin", arguments: [hit, this.origin] });
+    });
   }
 
   dispose(): void {
     this.view.dispose();
   }
-}
 
-/** The diff of a hit against the function where the question was asked. */
-async function compare(hit: Hit, origin: Origin | undefined): Promise<void> {
-  if (!origin) return;
-  const there = location(hit);
-  await vscode.commands.executeCommand(
-    "vscode.diff", origin.uri, there.uri, `${vscode.workspace.asRelativePath(origin.uri)} ↔ ${hit.name || hit.path}`,
-    { selection: there.range, preview: true },
-  );
+  /** Whoever moves the cursor in a file has left the peek: the scores would be in the way. */
+  private mark(hits: readonly Hit[]): void {
+    if (!hits.length && !this.marked.length) return;
+    this.marked = hits;
+    this.marksChanged.fire();
+  }
 }

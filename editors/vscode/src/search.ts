@@ -51,9 +51,9 @@ async function fill(box: vscode.QuickPick<HitItem>, server: Server, token: vscod
 function itemOf(hit: Hit): HitItem {
   return {
     hit,
-    label: `$(symbol-function) ${hit.name || hit.path}`,
+    label: hit.name || hit.path,
     description: `${hit.score.toFixed(2)}  ${hit.path}:${hit.start_line}`,
-    detail: hit.reasons.join(", "),
+    detail: [`${hit.language} ${hit.kind}`, ...hit.reasons].join(", "),
     alwaysShow: true,
   };
 }

@@ -37,6 +37,7 @@ export class Server implements vscode.Disposable {
       await this.client.start();
       await vscode.commands.executeCommand("setContext", "codekin.running", true);
     } catch (error) {
+      this.client = undefined; // it has stopped by itself, and its end is no news
       this.fail(error);
     }
   }

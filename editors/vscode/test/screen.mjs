@@ -30,6 +30,15 @@ export function screenOf(page) {
       await choose("Control+G", `:${line}`, "");
       await page.locator(".editor-instance .line-numbers.active-line-number", { hasText: String(line) }).first().waitFor(SOON);
     },
+    async closePeek() {
+      await page.keyboard.press("Escape");
+      await page.locator(".peekview-widget").waitFor({ state: "detached", ...SOON });
+    },
+    /** Pastes a text where the cursor is. */
+    async paste(text) {
+      await page.evaluate((copied) => navigator.clipboard.writeText(copied), text);
+      await page.keyboard.press("Control+V");
+    },
     /** Takes back what was typed, and waits until a text of it is gone. */
     async revert(text) {
       await choose("F1", ">File: Revert File", "File: Revert File");

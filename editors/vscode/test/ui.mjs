@@ -7,6 +7,8 @@ import { CODEKIN, address, makePlace, openBrowser, startEditor } from "./editor.
 import { LONG, SOON, screenOf } from "./screen.mjs";
 
 const GHOST = ".ghost-text, .ghost-text-decoration, .suggest-preview-text";
+/** How the editor's server forwards a port; its outer half, which is not here, would pass it on as this does. */
+const PROXIED = /:\d+\/proxy\/(\d+)\//;
 const pictures = process.argv.includes("--pictures") ? process.argv[process.argv.indexOf("--pictures") + 1] : undefined;
 const results = [];
 const place = makePlace({
@@ -41,7 +43,7 @@ function codekin(...words) {
 
 async function until(what, holds) {
   const end = Date.now() + SOON.timeout;
-  while (!holds()) {
+  while (!(await holds())) {
     if (Date.now() > end) throw new Error(`not in time: ${what}`);
     await new Promise((go) => setTimeout(go, 250));
   }
@@ -50,11 +52,12 @@ async function until(what, holds) {
 /** Opens a folder in a window of an editor and runs tests in it. */
 async function inWindow(folder, { trusted = true }, tests) {
   const editor = await startEditor(place, { trusted });
-  const page = await browser.newPage({ viewport: { width: 1180, height: 740 } });
+  const page = await browser.newPage({ viewport: { width: 1180, height: 740 }, permissions: ["clipboard-read", "clipboard-write"] });
   const screen = screenOf(page);
+  await page.context().route(PROXIED, (route) => route.continue({ url: route.request().url().replace(PROXIED, ":$1/") }));
   try {
     await page.goto(address({ ...place, workspace: folder }, editor.port), LONG);
-    await page.locator(".monaco-workbench").waitFor(LONG);
+    await page.locator("[id*='codekin.status']").first().waitFor(LONG); // before that, keys are not yet heard
     await tests(screen);
   } finally {
     await page.close();
@@ -62,8 +65,8 @@ async function inWindow(folder, { trusted = true }, tests) {
   }
 }
 
-async function workspace(screen) {
-  const { page, command, goTo, openFile, ready, revert, rows, status } = screen;
+async function finding(screen) {
+  const { page, goTo, openFile, ready } = screen;
   await openFile("retry.ex");
   await test("the status bar says that all is ready", ready, screen);
 
@@ -71,56 +74,159 @@ async function workspace(screen) {
     const lens = page.locator(".codelens-decoration a", { hasText: /^[1-9]\d*\+? similar$/ }).first();
     await lens.click(SOON);
     await page.locator(".peekview-widget .monaco-list-row").first().waitFor(SOON);
-    await page.keyboard.press("Escape");
-    await page.locator(".peekview-widget").waitFor({ state: "detached", ...SOON });
+    await screen.closePeek();
   }, screen);
 
-  await test("Find Similar Code opens a peek on the kin", async () => {
+  await test("Find Similar Code opens a peek on the kin, with their scores", async () => {
     await goTo(7);
     await page.keyboard.press("Control+Alt+K");
     await page.locator(".peekview-widget .monaco-list-row", { hasText: /retry/i }).first().waitFor(SOON);
-    await page.locator(".peekview-widget .preview .view-line").first().waitFor(SOON);
+    await page.locator(".peekview-widget .preview .codelens-decoration", { hasText: /0\.\d\d.*(meaning|words|name)/ }).first().waitFor(SOON);
     await picture(screen, "peek");
-    await page.keyboard.press("Escape");
-    await page.locator(".peekview-widget").waitFor({ state: "detached", ...SOON });
+    await screen.closePeek();
   }, screen);
 
-  await test("the Kin view shows names and scores", async () => {
+  await test("the scores go when the cursor moves on", async () => {
+    await page.locator(".editor-instance .codelens-decoration", { hasText: /0\.\d\d/ }).first().waitFor(SOON);
+    await page.keyboard.press("ArrowDown");
+    await page.locator(".editor-instance .codelens-decoration", { hasText: /0\.\d\d/ }).first().waitFor({ state: "detached", ...SOON });
+  }, screen);
+
+  await test("the context menu has it too", async () => {
+    await goTo(14);
+    await page.keyboard.press("Shift+F10");
+    await page.locator(".context-view .action-label", { hasText: "Find Similar Code" }).first().hover(SOON);
+    await page.keyboard.press("Enter");
+    await page.locator(".peekview-widget .monaco-list-row").first().waitFor(SOON);
+    await screen.closePeek();
+  }, screen);
+
+  await test("the Kin view shows score, reason and the language's icon, and compares the two functions", async () => {
     await page.locator(".activitybar .action-item", { has: page.locator("[aria-label^='Codekin']") }).first().click(SOON);
-    await page.locator(".sidebar .monaco-list-row", { hasText: /0\.\d\d/ }).first().waitFor(SOON);
+    const row = page.locator(".sidebar .monaco-list-row", { hasText: /0\.\d\d\s.*(meaning|words|name)/ }).first();
+    await row.waitFor(SOON);
+    await page.locator(".sidebar .monaco-list-row .cpp-lang-file-icon").first().waitFor(SOON);
     await picture(screen, "kin");
+    await row.hover();
+    await row.locator(".codicon-diff").first().click(SOON);
+    await page.locator(".tab.active", { hasText: "↔" }).waitFor(SOON);
+    await page.locator(".monaco-diff-editor .original .view-line", { hasText: "try_again" }).first().waitFor(SOON);
+    assert.equal(await page.locator(".monaco-diff-editor .view-line", { hasText: "defmodule" }).count(), 0);
+    await picture(screen, "compare");
     await page.keyboard.press("Control+B");
   }, screen);
+}
+
+async function searching({ page, command, paste, rows, ...screen }) {
+  const box = page.locator("input[placeholder^='What does the code do']");
 
   await test("Search by Meaning answers as words are typed, and opens what was chosen", async () => {
     await command("Codekin: Search by Meaning");
-    await page.locator("input[placeholder^='What does the code do']").pressSequentially("keep the latest values in a ring", { delay: 20 });
+    await box.pressSequentially("keep the latest values in a ring", { delay: 20 });
     await rows(/ring/i).first().waitFor(SOON);
-    await picture(screen, "search");
+    await picture({ page }, "search");
     await page.keyboard.press("Enter");
     await page.locator(".tab.active", { hasText: /ring/i }).waitFor(SOON);
-  }, screen);
+  }, { page });
+
+  await test("a piece of code of several lines can be pasted", async () => {
+    await command("Codekin: Search by Meaning");
+    await box.waitFor(SOON);
+    await paste("def again(fun, attempts, delay) do\n  case fun.() do\n    {:error, _} -> Process.sleep(delay)\n  end\nend\n");
+    await rows(/retry/i).first().waitFor(SOON);
+    await page.keyboard.press("Escape");
+  }, { page });
+
+  await test("a file can be left for another one and found again", () => screen.openFile("lru_cache.ex"), { page });
+}
+
+async function writing(screen) {
+  const { page, command, revert } = screen;
+  const ghost = (text) => page.locator(GHOST, { hasText: text }).first();
+  const line = (text) => page.locator(".view-line", { hasText: text }).last();
+  const told = (what) => until(`one is ${what}`, () => (codekin("status", place.workspace).completion[what] ?? 0) > 0);
+  const type = async (text) => { await page.keyboard.press("Control+End"); await page.keyboard.type(`\n${text}`, { delay: 50 }); };
+  await until("the repository has been read", () => codekin("status", place.workspace).completion.tokens > 0);
 
   await test("ghost text appears as one types, Tab inserts it, and it counts as accepted", async () => {
-    await openFile("lru_cache.ex");
-    await page.keyboard.press("Control+End");
-    await page.keyboard.type("\ndefmodule Storehouse.Session do\n  use Gen", { delay: 50 });
-    await page.locator(GHOST, { hasText: "Server" }).first().waitFor(SOON);
+    await type("defmodule Storehouse.Session do\n  use Gen");
+    await ghost("Server").waitFor(SOON);
     await picture(screen, "ghost");
     await page.keyboard.press("Tab");
-    await page.locator(".view-line", { hasText: /use\sGenServer/ }).last().waitFor(SOON);
-    await until("one is accepted", () => (codekin("status", place.workspace).completion.accepted ?? 0) > 0);
+    await line(/use\sGenServer/).waitFor(SOON);
+    await told("accepted");
     await revert("Storehouse.Session");
   }, screen);
 
+  await test("a suggestion can be taken by the word, and asked for by a command", async () => {
+    await type("defmodule Storehouse.Words do\n  use GenServer\n\n  def start_link(");
+    await page.keyboard.press("Escape");
+    await command("Codekin: Suggest Code Here");
+    await ghost(/\S/).waitFor(SOON);
+    const before = await ghost(/\S/).innerText();
+    await page.keyboard.press("Control+ArrowRight");
+    await until("a word has left the ghost", async () => (await page.locator(GHOST).allInnerTexts()).join("") !== before);
+    assert((await line(/start_link\(./).innerText()).length < before.length + 30);
+    await told("partial");
+    await revert("Storehouse.Words");
+  }, screen);
+
+  await test("other suggestions can be leafed through", async () => {
+    await type("defmodule Storehouse.Others do\n  use GenServer\n\n  def start_link(");
+    await page.keyboard.press("Escape");
+    await command("Codekin: Suggest Code Here");
+    await ghost(/\S/).waitFor(SOON);
+    const seen = new Set([await ghost(/\S/).innerText()]);
+    await page.keyboard.press("Alt+]");
+    await until("another one is shown", async () => seen.add((await page.locator(GHOST).allInnerTexts()).join("")).size > 1);
+    await page.keyboard.press("Alt+[");
+    await ghost([...seen][0]).waitFor(SOON);
+    await revert("Storehouse.Others");
+  }, screen);
+
   await test("a suggestion that is typed over counts as rejected", async () => {
-    await page.keyboard.press("Control+End");
-    await page.keyboard.type("\ndefmodule Storehouse.Other do\n  use Gen", { delay: 50 });
-    await page.locator(GHOST).first().waitFor(SOON);
+    await type("defmodule Storehouse.Other do\n  use Gen");
+    await ghost("Server").waitFor(SOON);
     await page.keyboard.type("zz", { delay: 50 });
-    await until("one is rejected", () => (codekin("status", place.workspace).completion.rejected ?? 0) > 0);
+    await told("rejected");
     await revert("Storehouse.Other");
   }, screen);
+}
+
+async function pages(screen) {
+  const { page, command } = screen;
+
+  await test("the dashboard shows its map inside the editor", async () => {
+    await command("Codekin: Open the Dashboard");
+    const view = page.frameLocator("iframe.webview").frameLocator("iframe#active-frame").frameLocator("iframe[title='Codekin dashboard']");
+    await view.locator("#places li").first().waitFor(SOON);
+    await view.locator("html[data-theme=light]").waitFor(SOON);
+    await picture(screen, "dashboard");
+    await page.keyboard.press("Control+W");
+  }, screen);
+
+  await test("the dashboard opens in a browser", async () => {
+    const opened = page.context().waitForEvent("page", SOON);
+    await command("Codekin: Open the Dashboard in a Browser");
+    const dashboard = await opened;
+    await dashboard.locator("#places li").first().waitFor(SOON);
+    await dashboard.close();
+  }, screen);
+
+  await test("the walkthrough of the first minute has its steps", async () => {
+    await command("Welcome: Open Walkthrough...");
+    await screen.rows("The First Minute with Codekin").first().click(SOON);
+    for (const step of ["Install the server", "Find similar code", "Search by meaning", "Let it learn"]) {
+      await page.locator(".gettingStartedContainer .step-title", { hasText: step }).first().waitFor(SOON);
+    }
+    await picture(screen, "walkthrough");
+    await page.keyboard.press("Control+W");
+  }, screen);
+}
+
+async function failing(screen) {
+  const { command, ready, status } = screen;
+  await screen.openFile("retry.ex");
 
   await test("the status bar tells of a killed daemon and of its return", async () => {
     await ready();
@@ -140,6 +246,10 @@ async function workspace(screen) {
     await screen.press("Try Again");
     await ready();
   }, screen);
+}
+
+async function workspace(screen) {
+  for (const part of [finding, searching, writing, pages, failing]) await part(screen);
 }
 
 async function nothingToIndex(screen) {

@@ -85,8 +85,9 @@ class _Home:
     lately: Lately = field(default_factory=Lately)
     lately_of: str = ""
     problem: str = ""
-    followed: float = 0.0
+    followed: float = -FOLLOW_SECONDS
     follower: asyncio.Task[None] | None = None
+    is_stale: bool = False
 
 
 @dataclass(slots=True)
@@ -120,14 +121,12 @@ class Room:
         if home is None:
             shelf = Shelf(root, folder / "completion" / "corpus")
             home = self._homes[root] = _Home(shelf, Events(folder / "completion" / "events.jsonl"))
-        is_busy = home.follower is not None and not home.follower.done()
-        if is_busy or time.monotonic() - home.followed < FOLLOW_SECONDS:
-            return
-        home.followed = time.monotonic()
-        home.follower = asyncio.ensure_future(asyncio.to_thread(_follow, home.shelf, files, dict(buffers)))
+        home.is_stale = True
+        if home.follower is None or home.follower.done():
+            home.follower = asyncio.ensure_future(_follow(home, files, buffers))
 
     async def settled(self, root: Path) -> None:
-        """Waits until the corpus has been brought up to date for the first time."""
+        """Waits until the corpus has been brought up to date."""
         home = self._homes.get(root)
         if home and home.follower:
             await asyncio.shield(home.follower)
@@ -171,6 +170,7 @@ class Room:
         for home in self._homes.values():
             home.shelf.close()
             if home.follower:
+                home.follower.cancel()
                 await asyncio.wait([home.follower], timeout=2)
         for task in self._tasks:
             task.cancel()
@@ -273,7 +273,15 @@ def _wish(question: Question, settings: CompletionSettings) -> Wish:
     )
 
 
-def _follow(shelf: Shelf, files: Files, buffers: Mapping[str, str]) -> None:
+async def _follow(home: _Home, files: Files, buffers: Mapping[str, str]) -> None:
+    """Brings the corpus up to date, not too often, and again if that was asked for meanwhile."""
+    while home.is_stale:
+        await asyncio.sleep(home.followed + FOLLOW_SECONDS - time.monotonic())
+        home.followed, home.is_stale = time.monotonic(), False
+        await asyncio.to_thread(_read, home.shelf, files, dict(buffers))
+
+
+def _read(shelf: Shelf, files: Files, buffers: Mapping[str, str]) -> None:
     shelf.lay(buffers)
     shelf.follow(files())
 

@@ -145,7 +145,9 @@ def script(tmp_path):
 
     class Script:
         def suggest(self, *items: dict, **more: Any) -> None:
-            path.write_text(json.dumps({"items": list(items), **more}))
+            new = path.with_suffix(".new")
+            new.write_text(json.dumps({"items": list(items), **more}))
+            new.replace(path)  # the server may be reading it
 
         def asked(self, route: str) -> list[dict]:
             log = path.with_suffix(".log")

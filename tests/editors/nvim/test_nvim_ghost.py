@@ -182,23 +182,68 @@ def test_the_menu_and_ghost_text_do_not_meet(ghostly, script):
     ghostly.until(lambda: ghostly.ghost() == "")
 
 
+NATIVE = """
+    called, item = {}, nil
+    vim.lsp.inline_completion = {
+      enable = function(on, filter) table.insert(called, { "enable", on, filter.bufnr }) end,
+      get = function(options)
+        table.insert(called, { "get" })
+        local current = item
+        item = nil
+        if current and options then options.on_accept(current) end
+        return current ~= nil
+      end,
+      select = function(options) table.insert(called, { "select", options.count }) end,
+    }
+"""
+"""What Neovim 0.12 has, as far as the plugin calls it."""
+
+
 def test_neovims_own_inline_completion_is_used_where_it_exists(start_neovim, script, project):
     """From 0.12 on, Neovim draws ghost text itself; two would overlap."""
     neovim = start_neovim()
-    neovim.lua("""
-        called = {}
-        vim.lsp.inline_completion = {
-          enable = function(on, filter) table.insert(called, { "enable", on, filter.client_id }) end,
-          get = function() table.insert(called, { "get" }) return true end,
-          select = function(options) table.insert(called, { "select", options.count }) end,
-        }
-    """)
+    neovim.lua(NATIVE)
     neovim.enable([sys.executable, str(Path(__file__).parent / "scripted_server.py")])
     neovim.open(project / "lib" / "new.ex")
     neovim.attached()
-    assert neovim.lua("local c = require('codekin'); c.next(); return c.accept()") is True
-    assert [call[0] for call in neovim.lua("return called")] == ["enable", "select", "get"]
+    assert neovim.lua("item = {}; local c = require('codekin'); c.next(); return c.accept()") is True
+    neovim.api.command("Codekin toggle elixir")
+    buffer = neovim.api.current.buffer.number
+    assert neovim.lua("return called") == [["enable", True, buffer], ["select", 1], ["get"], ["enable", False, buffer]]
     script.suggest({"text": "one"})
     insert(neovim, "x ")
     neovim.api.command("sleep 300m")
     assert neovim.ghost() == ""
+
+
+def test_parts_of_neovims_own_suggestion_can_be_taken(start_neovim, script, project):
+    """Neovim itself can only take all of it; a word and a line are put in by the plugin, and told."""
+    neovim = start_neovim()
+    neovim.lua(NATIVE)
+    neovim.enable([sys.executable, str(Path(__file__).parent / "scripted_server.py")])
+    neovim.open(project / "lib" / "new.ex")
+    neovim.attached()
+    script.suggest({"text": "söß(🙂) do\n  one"})
+    insert(neovim, "x = ")
+    suggest = """
+        local client = vim.lsp.get_clients({ name = "codekin" })[1]
+        local params = vim.lsp.util.make_position_params(0, client.offset_encoding)
+        params.context = { triggerKind = 2 }
+        local given = client:request_sync("textDocument/inlineCompletion", params, 5000).result.items[1]
+        item = { client_id = client.id, insert_text = given.insertText, command = given.command }
+        item.range = { start = { row = 0, col = 4 } }
+    """
+    for call, line in (("accept_word", "x = söß"), ("accept_line", "x = söß(🙂) do")):
+        neovim.lua(suggest if call == "accept_word" else "item = last")
+        neovim.lua("last = item")
+        assert neovim.lua(f"return require('codekin').{call}()") is True
+        neovim.until(lambda line=line: neovim.lines() == [line])
+    neovim.lua("item = last")
+    assert neovim.lua("return require('codekin').dismiss()") is True
+    assert neovim.lua("return require('codekin').accept_word()") is False
+    events = neovim.until(lambda: len(script.asked("/complete/events")) == 3 and script.asked("/complete/events"))
+    assert [(event["event"], event.get("length")) for event in events] == [
+        ("partially_accepted", 3),
+        ("partially_accepted", 9),
+        ("rejected", None),
+    ]

@@ -42,10 +42,8 @@ local subcommands = {
   },
   toggle = {
     run = function(words)
-      local on = require("codekin.ghost").toggle(words[1])
-      if vim.lsp.inline_completion and not words[1] then
-        vim.lsp.inline_completion.enable(on)
-      end
+      local on = require("codekin.switches").toggle(words[1])
+      require("codekin").drawer().refresh()
       vim.notify(("Codekin: suggestions %s%s."):format(on and "on" or "off", words[1] and " in " .. words[1] or ""))
     end,
   },

@@ -4,6 +4,7 @@
 ---takes it away. Columns are bytes, rows count from 0.
 local client_of = require("codekin.client").get
 local config = require("codekin.config")
+local switches = require("codekin.switches")
 local text = require("codekin.text")
 
 local M = {}
@@ -25,7 +26,6 @@ local M = {}
 local INVOKED, AUTOMATIC = 1, 2
 local space = vim.api.nvim_create_namespace("codekin.ghost")
 local timer = assert(vim.uv.new_timer())
-local toggles = { all = true, filetypes = {} } ---@type { all: boolean, filetypes: table<string, boolean> }
 local ghost = nil ---@type codekin.Ghost?
 local pending = nil ---@type { client: vim.lsp.Client, id: integer }?
 
@@ -185,12 +185,7 @@ end
 
 ---@return boolean
 local function wanted()
-  local filetype = vim.bo.filetype
-  local chosen = toggles.filetypes[filetype]
-  if chosen == nil then
-    chosen = not vim.list_contains(config.values.filetypes_off, filetype)
-  end
-  return config.values.ghost_text and toggles.all and chosen and M.may_show()
+  return switches.on(vim.bo.filetype) and M.may_show()
 end
 
 ---Asks once the user has paused.
@@ -360,28 +355,12 @@ function M.visible()
   return ghost ~= nil
 end
 
----Switches suggestions on or off, everywhere or for one filetype.
----@param filetype? string
----@return boolean on
-function M.toggle(filetype)
-  if filetype then
-    local now = toggles.filetypes[filetype]
-    if now == nil then
-      now = not vim.list_contains(config.values.filetypes_off, filetype)
-    end
-    toggles.filetypes[filetype] = not now
-    return not now
+---The switches have changed: what is no longer wanted goes off the screen.
+function M.refresh()
+  if not switches.on(vim.bo.filetype) then
+    withdraw()
+    M.dismiss()
   end
-  toggles.all = not toggles.all
-  if not toggles.all then
-    clear()
-  end
-  return toggles.all
-end
-
----@return boolean
-function M.enabled()
-  return config.values.ghost_text and toggles.all
 end
 
 return M

@@ -121,7 +121,7 @@ end
 local function check_suggestions()
   if not config.values.ghost_text then
     health.warn("suggestions are switched off by `ghost_text = false`")
-  elseif not require("codekin.ghost").enabled() then
+  elseif not require("codekin.switches").enabled() then
     health.warn("suggestions are switched off", { ":Codekin toggle switches them on" })
   elseif vim.fn.mapcheck("<Plug>(codekin-accept)", "i") == "" then
     health.error("the plugin's own file was not loaded", { "put editors/nvim on the runtimepath, without `lazy = true`" })

@@ -13,81 +13,62 @@ end
 ---@param client vim.lsp.Client
 ---@param buffer integer
 function M.attach(client, buffer)
-  if vim.lsp.inline_completion then
-    vim.lsp.inline_completion.enable(config.values.ghost_text, { client_id = client.id })
-  else
-    require("codekin.ghost").attach(buffer)
-  end
+  M.drawer().attach(buffer)
   require("codekin.lens").attach(client, buffer)
 end
 
----@param own fun(): boolean what to do with our own ghost text
----@param native fun(): boolean what to do with Neovim's
-local function either(own, native)
-  if vim.lsp.inline_completion then
-    return native()
-  end
-  return own()
+---What draws the suggestions: Neovim itself where it can, else this plugin.
+function M.drawer()
+  local native = require("codekin.native")
+  return native.exists() and native or require("codekin.ghost")
 end
 
 ---Takes the whole suggestion; false where there is none, so that a mapping can do something else.
 ---@return boolean
 function M.accept()
-  return either(require("codekin.ghost").accept, function()
-    return vim.lsp.inline_completion.get()
-  end)
+  return M.drawer().accept()
 end
 
 ---Takes the next word of the suggestion.
 ---@return boolean
 function M.accept_word()
-  return either(require("codekin.ghost").accept_word, M.accept)
+  return M.drawer().accept_word()
 end
 
 ---Takes the next line of the suggestion.
 ---@return boolean
 function M.accept_line()
-  return either(require("codekin.ghost").accept_line, M.accept)
+  return M.drawer().accept_line()
 end
 
 ---Shows the next alternative, asking for more where only one is known.
 ---@return boolean
 function M.next()
-  return either(function()
-    return require("codekin.ghost").cycle(1)
-  end, function()
-    vim.lsp.inline_completion.select({ count = 1 })
-    return true
-  end)
+  return M.drawer().cycle(1)
 end
 
 ---Shows the alternative before.
 ---@return boolean
 function M.previous()
-  return either(function()
-    return require("codekin.ghost").cycle(-1)
-  end, function()
-    vim.lsp.inline_completion.select({ count = -1 })
-    return true
-  end)
+  return M.drawer().cycle(-1)
 end
 
 ---Takes the suggestion off the screen.
 ---@return boolean
 function M.dismiss()
-  return require("codekin.ghost").dismiss()
+  return M.drawer().dismiss()
 end
 
----Asks for suggestions now, wherever the cursor is and whatever is switched off.
+---Asks for suggestions now, wherever the cursor is.
 ---@return boolean
 function M.trigger()
-  return require("codekin.ghost").trigger()
+  return M.drawer().trigger()
 end
 
 ---Whether a suggestion is on the screen.
 ---@return boolean
 function M.visible()
-  return require("codekin.ghost").visible()
+  return M.drawer().visible()
 end
 
 ---A few words for the statusline; empty where Codekin does not run.

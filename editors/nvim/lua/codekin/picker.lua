@@ -66,6 +66,7 @@ local function fzf(title, hits)
   fzf_lua.fzf_exec(lines, {
     prompt = title .. "> ",
     previewer = "builtin",
+    fzf_opts = { ["--delimiter"] = ":", ["--with-nth"] = "4.." }, -- the label alone, which says where
     actions = { default = require("fzf-lua.actions").file_edit_or_qf },
   })
   return true

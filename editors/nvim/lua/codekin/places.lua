@@ -15,13 +15,19 @@ local M = {}
 ---@field score number
 ---@field reasons string[]
 
+---@param hit codekin.Hit
+---@param where string
+---@return string
+local function line_of(hit, where)
+  local reasons = #hit.reasons > 0 and "  (" .. table.concat(hit.reasons, "; ") .. ")" or ""
+  return ("%.2f  %s%s%s"):format(hit.score, hit.name ~= "" and hit.name or hit.path, where, reasons)
+end
+
 ---One line that names a place.
 ---@param hit codekin.Hit
 ---@return string
 function M.label(hit)
-  local reasons = #hit.reasons > 0 and "  (" .. table.concat(hit.reasons, "; ") .. ")" or ""
-  local name = hit.name ~= "" and hit.name or hit.path
-  return ("%.2f  %s  %s:%d%s"):format(hit.score, name, hit.path, hit.start_line, reasons)
+  return line_of(hit, ("  %s:%d"):format(hit.path, hit.start_line))
 end
 
 ---Opens a place in the current window, with a way back by <C-o>.
@@ -37,7 +43,7 @@ local function quickfix_item(hit)
     lnum = hit.start_line,
     end_lnum = hit.end_line,
     col = 1,
-    text = M.label(hit),
+    text = line_of(hit, ""), -- the list itself says where
     user_data = hit,
   }
 end

@@ -35,7 +35,7 @@ def chart(index: Index) -> dict[str, Any]:
 
 
 def flatten(vectors: Vectors, groups: Sequence[str]) -> Vectors:
-    """Places (n, 2) within -1 and 1 of vectors (n, d): the first two principal components."""
+    """Places (n, 2) within -1 and 1 of vectors (n, d): the first two principal components, outliers drawn in."""
     if len(vectors) < 3:
         return np.zeros((len(vectors), 2), np.float32)
     centred, names = vectors.copy(), np.asarray(groups)
@@ -43,8 +43,8 @@ def flatten(vectors: Vectors, groups: Sequence[str]) -> Vectors:
         centred[names == name] -= centred[names == name].mean(axis=0)
     _, basis = np.linalg.eigh(centred.T @ centred)
     places = centred @ basis[:, -2:]
-    places /= np.maximum(np.quantile(np.abs(places), 0.995, axis=0), 1e-9)
-    return np.asarray(np.clip(places, -1, 1), np.float32)
+    places /= np.maximum(np.quantile(np.abs(places), 0.98, axis=0), 1e-9)
+    return np.asarray(np.tanh(places), np.float32)
 
 
 def _fragments(index: Index) -> list[Fragment]:

@@ -38,6 +38,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 MOST_GROUPS = 200
+MOST_PATHS = 200
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -76,6 +77,7 @@ class Dashboard:
     def _app(self) -> Starlette:
         routes = [
             Route("/", self._page),
+            Route("/data/state", self._known(self._state)),
             Route("/data/status", self._known(self._status)),
             Route("/data/map", self._known(self._map)),
             Route("/data/duplicates", self._known(self._duplicates)),
@@ -108,12 +110,16 @@ class Dashboard:
 
         return checked
 
+    async def _state(self, request: Request) -> Response:
+        workspace = self._daemon.workspaces.get((await Asked.of(request)).root())
+        return JSONResponse(await workspace_status(self._daemon, workspace))
+
     async def _status(self, request: Request) -> Response:
-        asked = await Asked.of(request)
-        workspace = self._daemon.workspaces.get(asked.root())
+        """The state, and what is left out by reason."""
+        workspace = self._daemon.workspaces.get((await Asked.of(request)).root())
         status = await workspace_status(self._daemon, workspace)
-        skipped = await self._read(_reasons, workspace) if workspace.has_index() else []
-        return JSONResponse({**status, "skipped_files": skipped})
+        left_out = await self._read(_left_out, workspace) if workspace.has_index() else []
+        return JSONResponse({**status, "left_out": left_out})
 
     async def _map(self, request: Request) -> Response:
         from codekin.daemon.dashboard.chart import chart  # noqa: PLC0415 - brings numpy
@@ -149,10 +155,14 @@ class Dashboard:
         return await self._daemon.workers.run(Priority.QUERY, function, workspace)
 
 
-def _reasons(workspace: Any) -> list[dict[str, str]]:
-    return [
-        {"path": path, "reason": state.skipped} for path, state in workspace.index().files().items() if state.skipped
-    ]
+def _left_out(workspace: Any) -> list[dict[str, Any]]:
+    """Reasons, the commonest first: `{"reason", "count", "paths": the first of them}`."""
+    found: dict[str, list[str]] = {}
+    for path, state in workspace.index().files().items():
+        if state.skipped:
+            found.setdefault(state.skipped, []).append(path)
+    ordered = sorted(found.items(), key=lambda item: len(item[1]), reverse=True)
+    return [{"reason": reason, "count": len(paths), "paths": paths[:MOST_PATHS]} for reason, paths in ordered]
 
 
 def _place(hit: Any) -> dict[str, Any]:

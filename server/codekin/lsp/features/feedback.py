@@ -3,6 +3,7 @@
 The daemon keeps the events on this machine; they become training pairs.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -27,11 +28,14 @@ def feedback_handlers(completions: Completions) -> dict[str, Handler]:
 
     The command that each suggestion carries is one of them: an editor that knows nothing of us runs it.
     """
-    handlers: dict[str, Handler] = {method: partial(_tell, completions, event) for method, event in EVENTS.items()}
+    in_order = asyncio.Lock()
+    handlers: dict[str, Handler] = {
+        method: partial(_tell, completions, in_order, event) for method, event in EVENTS.items()
+    }
     return {**handlers, DID_ACCEPT: handlers["codekin/didAccept"]}
 
 
-async def _tell(completions: Completions, event: str, session: Session, params: Any) -> None:
+async def _tell(completions: Completions, in_order: asyncio.Lock, event: str, session: Session, params: Any) -> None:
     match params:
         case {"id": str() as number} if number in completions.shown:
             root, text = completions.shown[number]
@@ -42,4 +46,5 @@ async def _tell(completions: Completions, event: str, session: Session, params: 
     body: dict[str, Any] = {"root": root, "id": number, "event": event}
     if isinstance(length := params.get("acceptedLength"), int):
         body["length"] = to_code_points(text, length, session.client.encoding)
-    await session.post("/complete/events", body)
+    async with in_order:  # a part must not be told after the whole
+        await session.post("/complete/events", body)

@@ -23,6 +23,8 @@ NOBODY = "nobody"
 DID_ACCEPT = "codekin.didAccept"
 ALTERNATIVES = 3
 """Suggestions when the user asks; one when the editor does by itself."""
+READING = 150.0
+"""Seconds that a folder may take to be read before its first suggestion."""
 REMEMBERED = 64
 """Suggestions whose text is kept, to count what the client accepts of them."""
 
@@ -55,13 +57,20 @@ class Completions:
         return lsp.CompletionList(is_incomplete=True, items=[item for item in plain if item is not None])
 
     async def warm_up(self) -> None:
-        """Ask once for each folder with an open document, for nobody: the first real answer is then quick."""
+        """Ask once for each folder with an open document, for nobody: the first real answer is then quick.
+
+        The answer to nobody comes when the whole folder has been read, and nothing here waits for it.
+        """
         for document in self._session.documents:
             body = self._question(document, {"line": 0, "character": 0}, invoked=False)
             if body is not None and body["root"] not in self._warm:
                 self._warm.add(body["root"])
-                with suppress(CodekinError):
-                    await self._session.post("/complete", {**body, "window": NOBODY})
+                self._session.spawn(self._ask_for_nobody(body))
+
+    async def _ask_for_nobody(self, body: dict[str, Any]) -> None:
+        with suppress(CodekinError):
+            daemon = await self._session.daemon()
+            await daemon.post("/complete", {**body, "window": NOBODY, "wait": True}, timeout=READING)
 
     async def _suggest(self, document: Snapshot, position: dict[str, int], invoked: bool) -> list[dict[str, Any]]:
         body = self._question(document, position, invoked)

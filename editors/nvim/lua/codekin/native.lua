@@ -1,0 +1,119 @@
+---Suggestions that Neovim draws itself, from 0.12 on: `vim.lsp.inline_completion`.
+---
+---It has no words for a part of a suggestion: such a part is put in by hand in place of the whole, and what
+---is left is asked for again as the cursor moves.
+local client_of = require("codekin.client").get
+local switches = require("codekin.switches")
+local text = require("codekin.text")
+
+local M = {}
+
+---@return boolean
+function M.exists()
+  return vim.lsp.inline_completion ~= nil
+end
+
+---Serves a buffer, if suggestions are wanted in its filetype.
+---@param buffer integer
+function M.attach(buffer)
+  vim.lsp.inline_completion.enable(switches.on(vim.bo[buffer].filetype), { bufnr = buffer })
+end
+
+---The switches have changed: looks at every buffer again.
+function M.refresh()
+  local client = client_of()
+  for buffer in pairs(client and client.attached_buffers or {}) do
+    M.attach(buffer)
+  end
+end
+
+---Takes the whole.
+---@return boolean
+function M.accept()
+  return vim.lsp.inline_completion.get()
+end
+
+---Tells the server what became of a suggestion.
+---@param item { client_id: integer, command?: lsp.Command }
+---@param event string
+---@param more? table
+local function tell(item, event, more)
+  local client = vim.lsp.get_client_by_id(item.client_id)
+  local about = item.command and item.command.arguments and item.command.arguments[1]
+  if client and about then
+    client:notify("codekin/" .. event, vim.tbl_extend("force", { id = about.id }, more or {}))
+  end
+end
+
+---@param client_id integer
+---@return string
+local function encoding_of(client_id)
+  local client = vim.lsp.get_client_by_id(client_id)
+  return client and client.offset_encoding or "utf-16"
+end
+
+---Puts in what `cut` takes of what is still to be typed.
+---@param cut fun(rest: string): string
+---@return boolean
+local function accept(cut)
+  return vim.lsp.inline_completion.get({
+    on_accept = function(item)
+      local row, column = unpack(vim.api.nvim_win_get_cursor(0))
+      local start = item.range and item.range.start or { row = row - 1, col = column }
+      local whole = type(item.insert_text) == "string" and item.insert_text or item.insert_text.value
+      local typed = start.row == row - 1 and math.max(column - start.col, 0) or 0
+      local piece = cut(whole:sub(typed + 1))
+      vim.api.nvim_paste(piece, false, -1)
+      if #whole == typed + #piece then
+        tell(item, "didAccept")
+      else
+        local length = text.units(whole:sub(1, typed + #piece), encoding_of(item.client_id))
+        tell(item, "didPartiallyAccept", { acceptedLength = length })
+      end
+    end,
+  })
+end
+
+---Takes the next word.
+---@return boolean
+function M.accept_word()
+  return accept(text.first_word)
+end
+
+---Takes the rest of the line, or the line break and the next one.
+---@return boolean
+function M.accept_line()
+  return accept(text.first_line)
+end
+
+---@param step integer
+---@return boolean
+function M.cycle(step)
+  vim.lsp.inline_completion.select({ count = step })
+  return true
+end
+
+---Takes it off the screen: what is accepted by doing nothing is gone.
+---@return boolean
+function M.dismiss()
+  return vim.lsp.inline_completion.get({
+    on_accept = function(item)
+      tell(item, "didReject")
+    end,
+  })
+end
+
+---Asks now, as Neovim does when the cursor moves; false where suggestions are off.
+---@return boolean
+function M.trigger()
+  local group = "nvim.lsp.inline_completion:" .. vim.api.nvim_get_current_buf()
+  return (pcall(vim.api.nvim_exec_autocmds, "CursorMovedI", { group = group, buffer = 0 }))
+end
+
+---@return boolean
+function M.visible()
+  local space = vim.api.nvim_create_namespace("nvim.lsp.inline_completion")
+  return #vim.api.nvim_buf_get_extmarks(0, space, 0, -1, { limit = 1 }) > 0
+end
+
+return M
