@@ -54,7 +54,9 @@ async function inWindow(folder, { trusted = true }, tests) {
   const editor = await startEditor(place, { trusted });
   const page = await browser.newPage({ viewport: { width: 1180, height: 740 }, permissions: ["clipboard-read", "clipboard-write"] });
   const screen = screenOf(page);
-  await page.context().route(PROXIED, (route) => route.continue({ url: route.request().url().replace(PROXIED, ":$1/") }));
+  await page.context().route(PROXIED, async (route) => {
+    await route.fulfill({ response: await route.fetch({ url: route.request().url().replace(PROXIED, ":$1/") }) });
+  });
   try {
     await page.goto(address({ ...place, workspace: folder }, editor.port), LONG);
     await page.locator("[id*='codekin.status']").first().waitFor(LONG); // before that, keys are not yet heard
@@ -202,7 +204,10 @@ async function pages(screen) {
     await view.locator("#places li").first().waitFor(SOON);
     await view.locator("html[data-theme=light]").waitFor(SOON);
     await picture(screen, "dashboard");
-    await page.keyboard.press("Control+W");
+    await view.getByRole("searchbox").fill("ring_buffer.ex");
+    await view.locator("#places button", { hasText: "lib/storehouse/ring_buffer.ex" }).first().click(SOON);
+    await page.locator(".tab.active", { hasText: "ring_buffer.ex" }).waitFor(SOON);
+    await command("View: Close All Editors");
   }, screen);
 
   await test("the dashboard opens in a browser", async () => {

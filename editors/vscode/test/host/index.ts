@@ -6,7 +6,7 @@ import * as os from "node:os";
 import * as path from "node:path";
 import * as vscode from "vscode";
 import type { Api } from "../../src/extension";
-import type { Status } from "../../src/protocol";
+import type { History, Run, Status } from "../../src/protocol";
 
 interface Result { name: string; ms: number; error?: string }
 type Test = (api: Api) => Promise<void>;
@@ -79,6 +79,17 @@ function script(line: string): string {
   return file;
 }
 
+/** Runs a command and takes the first of what it offers. */
+async function takeFirst(command: string): Promise<void> {
+  let hasEnded = false;
+  const ended = vscode.commands.executeCommand(command).then(() => { hasEnded = true; });
+  await until(`${command} has ended`, async () => {
+    await vscode.commands.executeCommand("workbench.action.acceptSelectedQuickOpenItem");
+    return hasEnded;
+  });
+  await ended;
+}
+
 function daemon(codekin: string): number {
   const about = JSON.parse(execFileSync(codekin, ["daemon", "status", "--json"]).toString()) as { pid: number };
   return about.pid;
@@ -115,14 +126,36 @@ test("a selection is a question too", async ({ kin }) => {
   await vscode.commands.executeCommand("closeReferenceSearch");
 });
 
-test("an item of the Kin view opens its place and can be compared", async ({ kin }) => {
-  await open("**/*retry*.ex", "def ");
+test("a hit of the Kin view is compared with the function where it was asked, and with nothing around it", async ({ kin }) => {
+  await open("**/*retry*.ex", "def with_backoff");
   await vscode.commands.executeCommand("codekin.findSimilar");
-  const [hit] = kin.hits;
-  assert(hit);
+  const hit = kin.hits.find(({ name }) => name.includes("retry_with_backoff"));
+  assert(hit, kin.hits.map(({ name }) => name).join(", "));
   assert.equal(kin.getTreeItem(hit).contextValue, "kin.compared");
+  assert.match(String(kin.getTreeItem(hit).description), /^0\.\d\d {2}\S.*\.hpp:\d+$/);
   await vscode.commands.executeCommand("codekin.compareWithTwin", hit);
-  await until("the diff is open", () => vscode.window.tabGroups.activeTabGroup.activeTab?.input instanceof vscode.TabInputTextDiff);
+  const diff = (): vscode.TabInputTextDiff | undefined => {
+    const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
+    return input instanceof vscode.TabInputTextDiff ? input : undefined;
+  };
+  await until("the diff is open", () => diff() !== undefined);
+  const textOf = async (uri: vscode.Uri | undefined): Promise<string> => uri ? (await vscode.workspace.openTextDocument(uri)).getText() : "";
+  const [here, there] = [await textOf(diff()?.original), await textOf(diff()?.modified)];
+  assert(here.includes("def with_backoff") && !here.includes("defmodule"), here);
+  assert(there.includes("retry_with_backoff") && !there.includes("#include"), there);
+});
+
+test("the scores stand over the kin until the view is cleared", async ({ kin }) => {
+  const editor = await open("**/*retry*.ex", "def with_backoff");
+  await vscode.commands.executeCommand("codekin.findSimilar");
+  const scores = async (): Promise<string[]> => {
+    const lenses = await vscode.commands.executeCommand<vscode.CodeLens[]>("vscode.executeCodeLensProvider", editor.document.uri, 50);
+    return lenses.map(({ command }) => command?.title ?? "").filter((title) => /^0\.\d\d {2}\S/.test(title));
+  };
+  assert((await scores()).length > 0);
+  await vscode.commands.executeCommand("codekin.kin.clear");
+  assert.deepEqual([await scores(), kin.hits], [[], []]);
+  await vscode.commands.executeCommand("closeReferenceSearch");
 });
 
 test("search answers in words", async ({ server }) => {
@@ -182,13 +215,55 @@ test("a near-duplicate gets a hint that compares it with its twin", async () => 
   await vscode.workspace.fs.delete(copy);
 });
 
-test("bringing the index up to date gives figures", async ({ server }) => {
+test("near-duplicates are offered, and the chosen ones compared", async ({ kin }) => {
+  const [original] = await vscode.workspace.findFiles("**/retry.ex");
+  assert(original);
+  const copy = vscode.Uri.joinPath(original, "../third_retry.ex");
+  const text = (await vscode.workspace.openTextDocument(original)).getText().replace("Storehouse.Retry", "Storehouse.ThirdRetry");
+  await vscode.workspace.fs.writeFile(copy, Buffer.from(text));
+  kin.show("", []);
+  await vscode.commands.executeCommand("codekin.updateIndex");
+  await takeFirst("codekin.findDuplicates");
+  assert(kin.hits.length > 0);
+  await until("the diff is open", () => vscode.window.tabGroups.activeTabGroup.activeTab?.input instanceof vscode.TabInputTextDiff);
+  await vscode.workspace.fs.delete(copy);
+});
+
+test("the index is brought up to date, and built anew", async ({ server }) => {
+  await vscode.commands.executeCommand("codekin.updateIndex");
+  await vscode.commands.executeCommand("codekin.rebuildIndex");
   const answer = await server.request<{ files: number; fragments: number }>("codekin/index", {});
   assert(answer && answer.files > 20 && answer.fragments > 50, JSON.stringify(answer));
 });
 
-test("the history of learning is empty at first", async ({ server }) => {
+test("learning now leaves a run in the history, with its decision", async ({ server }) => {
   assert.deepEqual(await server.request("codekin/history", {}), { runs: [], active: "base" });
+  await vscode.commands.executeCommand("codekin.learnNow");
+  let runs: Run[] = [];
+  await until(() => `the run has ended: ${JSON.stringify(runs)}`, async () => {
+    runs = (await server.request<History>("codekin/history", {}))?.runs ?? [];
+    return runs[0] !== undefined && runs[0].decision !== "running";
+  }, 180_000);
+  assert(runs[0]?.reason, JSON.stringify(runs));
+  await takeFirst("codekin.history");
+});
+
+test("the way back is offered, and leads to the model as it came", async ({ server }) => {
+  await takeFirst("codekin.rollback");
+  assert.equal((await server.request<History>("codekin/history", {}))?.active, "base");
+});
+
+test("the menu of the status bar does what is chosen", async ({ kin }) => {
+  await open("**/*retry*.ex", "def with_backoff");
+  kin.show("", []);
+  await takeFirst("codekin.showMenu");
+  assert(kin.hits.length > 0, "the first entry finds similar code");
+  await vscode.commands.executeCommand("closeReferenceSearch");
+});
+
+test("the logs open", async () => {
+  await vscode.commands.executeCommand("codekin.showLogs");
+  await until("they are visible", () => vscode.window.visibleTextEditors.some(({ document }) => document.uri.scheme === "output" && document.fileName.includes("Codekin")));
 });
 
 test("the doctor's findings open as a document", async () => {
@@ -208,6 +283,34 @@ test("switching suggestions off and on again is kept in the settings", async () 
   assert.equal(enabled(), false);
   await vscode.commands.executeCommand("codekin.inlineCompletion.toggle");
   assert.equal(enabled(), true);
+});
+
+test("suggestions of one language are switched off and on again", async () => {
+  await open("**/*.ex", "defmodule");
+  const off = (): string[] => vscode.workspace.getConfiguration("codekin").get<string[]>("completion.languages_off", []);
+  await vscode.commands.executeCommand("codekin.inlineCompletion.toggleLanguage");
+  assert.deepEqual(off(), ["elixir"]);
+  await vscode.commands.executeCommand("codekin.inlineCompletion.toggleLanguage");
+  assert.deepEqual(off(), []);
+});
+
+test("the status bar item tells how far the index is, that it learns, and what is wrong", ({ server, statusBar }) => {
+  const before = server.status;
+  const folder = { name: "x", root: "/x", done: 0, total: 0 };
+  const states: [Status, RegExp, boolean][] = [
+    [{ busy: true, kind: "Normal", message: "m", folders: [{ ...folder, done: 42, total: 100 }] }, /sync~spin.* Codekin 42%$/, false],
+    [{ busy: false, kind: "Normal", message: "m", folders: [{ ...folder, about: { learning: { running: true, phase: "training", done: 1, total: 3 } } }] }, /Codekin learns$/, false],
+    [{ busy: false, kind: "Error", message: "It is gone.", folders: [] }, /error.* Codekin$/, true],
+    [{ busy: false, kind: "Warning", message: "It is empty.", folders: [] }, /warning.* Codekin$/, true],
+  ];
+  for (const [status, text, coloured] of states) {
+    server["setStatus"](status);
+    assert.match(statusBar.text, text);
+    assert.equal(statusBar.backgroundColor !== undefined, coloured);
+    assert((statusBar.tooltip as vscode.MarkdownString).value.includes(status.message));
+  }
+  server["setStatus"](before);
+  return Promise.resolve();
 });
 
 test("the status bar item says that all is well", ({ statusBar }) => {

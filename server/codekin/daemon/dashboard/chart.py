@@ -44,7 +44,8 @@ def flatten(vectors: Vectors, groups: Sequence[str]) -> Vectors:
     _, basis = np.linalg.eigh(centred.T @ centred)
     places = centred @ basis[:, -2:]
     places /= np.maximum(np.quantile(np.abs(places), 0.98, axis=0), 1e-9)
-    return np.asarray(np.tanh(places), np.float32)
+    places = np.tanh(places)
+    return np.asarray(places / np.maximum(np.abs(places).max(axis=0), 1e-9), np.float32)
 
 
 def _fragments(index: Index) -> list[Fragment]:
