@@ -1,7 +1,9 @@
 """The catalogue's rows, the user's own, and the arithmetic of what fits."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_checkpoints
@@ -112,3 +114,25 @@ def test_sizes_that_are_none(text: str) -> None:
     """A wrong size would be read as some number."""
     with pytest.raises(ModelError, match="16GB"):
         parse_memory(text)
+
+
+@pytest.mark.parametrize(
+    ("changes", "begin"),
+    [
+        ({}, None),
+        ({"single": [{"SpecialToken": {"id": "<s>"}}], "special_tokens": {"<s>": {"ids": [7]}}}, 7),
+        ({"processors": [{"single": [{"Sequence": {}}]}, {"single": [{"SpecialToken": {"id": "<s>"}}]}]}, 7),
+        ({"single": [{"Sequence": {"id": "A"}}], "special_tokens": {}}, None),
+    ],
+)
+def test_a_folder_begins_texts_as_its_tokenizer_does(
+    tmp_path: Path, changes: dict[str, Any], begin: int | None
+) -> None:
+    """A token in front of every text that the model never saw there, or none where it always saw one."""
+    folder = tiny_checkpoints.generator(tmp_path / "mine", "llama")
+    tiny_checkpoints.change_config(folder, bos_token_id=7)
+    for part in changes.get("processors", []):
+        part["special_tokens"] = {"<s>": {"ids": [7]}}
+    source = json.loads((folder / "tokenizer.json").read_text())
+    (folder / "tokenizer.json").write_text(json.dumps({**source, "post_processor": changes or None}))
+    assert find_model(str(folder)).begin_id == begin

@@ -143,7 +143,7 @@ def _row_of_config(folder: Path, config: Mapping[str, Any], architecture: str, r
         context=int(config.get("max_position_embeddings") or config["n_positions"]),
         pooling="last" if last else "mean",
         causal=role == "generator" or last,
-        begin_id=config.get("bos_token_id") if architecture in ("llama", "bert", "xlm-roberta") else None,
+        begin_id=_begin_id(folder, config, architecture),
         end_id=end_ids[0] if end_ids else None,
         stop_ids=end_ids,
         cache_bytes_per_token=2 * layers * groups * int(config.get("head_dim") or hidden // heads) * 2,
@@ -154,6 +154,26 @@ def _row_of_config(folder: Path, config: Mapping[str, Any], architecture: str, r
         parameters=sum(file.stat().st_size for file in folder.glob("*.safetensors")) // width,
         summary=f"A {architecture} checkpoint in a folder of yours.",
     )
+
+
+def _begin_id(folder: Path, config: Mapping[str, Any], architecture: str) -> int | None:
+    """The id that the model's own tokenizer puts before a text; not every Llama has one."""
+    begin = config.get("bos_token_id")
+    if architecture in ("bert", "xlm-roberta"):
+        return begin
+    tokenizer, about = (_json(folder / name) for name in ("tokenizer.json", "tokenizer_config.json"))
+    processor = tokenizer.get("post_processor") or {}
+    for part in (processor, *(processor.get("processors") or ())):
+        first = (part.get("single") or [{}])[0].get("SpecialToken", {}).get("id")
+        if first and part["special_tokens"][first]["ids"] == [begin]:
+            return begin
+    return begin if about.get("add_bos_token") else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object, empty where there is none."""
+    value = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return value if isinstance(value, dict) else {}
 
 
 @cache

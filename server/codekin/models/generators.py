@@ -5,12 +5,13 @@ Models are loaded when first asked for and released when idle. Knows nothing of 
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar, cast
 
-from codekin.errors import Cancelled
+from codekin.errors import Cancelled, CodekinError, ModelError, WireError
 from codekin.models.drafting import Draft
 from codekin.models.generation import Generated, Generator, Step
 from codekin.models.lanes import Lanes
@@ -22,6 +23,10 @@ Result = TypeVar("Result")
 
 REMOTE = "remote"
 """The key of the server of the settings."""
+
+
+LOADED_AGAIN = 30.0
+"""Seconds for which a generator that could not be loaded is not tried again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +53,13 @@ class GenerationService:
         size: Callable[[str], int] = lambda _: 0,
         resident: Residency | None = None,
         remote: RemoteGenerator | None = None,
+        stand_in: Callable[[], str] = lambda: "",
     ) -> None:
+        """`stand_in` names a generator here that answers where the remote one fails; empty for none."""
         self._load = load
         self._remote = remote
+        self._stand_in = stand_in
+        self._failures: dict[str, tuple[float, CodekinError]] = {}
         self._size = size
         self._resident = resident or Residency()
         self._generators: dict[str, Generator] = {}
@@ -121,8 +130,18 @@ class GenerationService:
 
     def _steps(self, ask: Ask) -> Iterator[Step | Generated]:
         if ask.model == REMOTE and self._remote is not None:
-            yield from self._remote.steps(ask)
-            return
+            silent = True
+            try:
+                for step in self._remote.steps(ask):
+                    silent = silent and step == Step()
+                    yield step
+            except WireError as error:
+                model = self._stand_in()
+                if not model or not silent:
+                    raise ModelError(str(error)) from error
+                ask = replace(ask, model=model)
+            else:
+                return
         generator = self._generator(ask.model)
         yield Step()
         if ask.suffix is None:
@@ -135,12 +154,18 @@ class GenerationService:
         """The generator, loaded if need be once there is room; what runs on one that is let go runs on."""
         found = self._generators.get(model)
         if found is None:
+            failed, error = self._failures.get(model, (0.0, None))
+            if error and time.monotonic() - failed < LOADED_AGAIN:
+                raise error
             self._resident.enter(model, self._size(model), lambda: self._let_go(model))
             try:
                 found = self._generators[model] = self._load(model)
-            except BaseException:
+            except BaseException as error:
                 self._resident.leave(model)
+                if isinstance(error, CodekinError):
+                    self._failures[model] = time.monotonic(), error
                 raise
+            self._failures.pop(model, None)
         self._resident.touch(model)
         return found
 

@@ -205,7 +205,7 @@ def _automatic(options: Options) -> list[str]:
 def _noted(embedder: LocalEmbedder, notes: list[str]) -> LocalEmbedder:
     if not notes:
         return embedder
-    return replace(embedder, note=f"{notes[0]} {embedder.name} takes its place until then.")
+    return replace(embedder, note=f"{notes[0].rstrip('.')}; {embedder.name} takes its place until then.")
 
 
 def _serves_embeddings(settings: ModelSettings) -> bool:

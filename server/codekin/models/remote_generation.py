@@ -4,15 +4,24 @@ Streams, so that leaving the iteration closes the connection and withdraws the w
 Knows nothing of tokens or weights.
 """
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from codekin.errors import ModelError, UsageError
+from codekin.errors import CodekinError, ModelError, UsageError, WireError
 from codekin.models.generation import Generated, Step
 from codekin.wire import WAITING, WithdrawableClient, endpoint
 
 if TYPE_CHECKING:
     from codekin.models.generators import Ask
+
+
+ASKED_AGAIN = 60.0
+"""Seconds for which a server that failed is left alone."""
+
+
+AWAY = frozenset({0, 401, 403, 502, 503, 504})
+"""Statuses of a server that cannot be asked now: none at all, a wrong key, one that is busy or behind another."""
 
 
 class RemoteGenerator:
@@ -23,12 +32,30 @@ class RemoteGenerator:
         self._client = WithdrawableClient(endpoint(place.removesuffix("/v1"), api_key, timeout))
         self._model = model
         self._timeout = timeout
+        self._failed = 0.0
+        self.problem = ""
+
+    def is_up(self) -> bool:
+        """Whether it is worth asking: it answered the last time, or that is a while ago."""
+        return not self.problem or time.monotonic() - self._failed > ASKED_AGAIN
 
     def steps(self, ask: "Ask") -> Iterator[Step | Generated]:
-        """Steps as the server sends them, the Generated last. Raises WireError, UsageError, ModelError."""
+        """Steps as the server sends them, the Generated last; `problem` then tells how it went.
+
+        Raises WireError, UsageError, ModelError.
+        """
+        body = self._body(ask)
+        try:
+            yield from self._answer(body)
+        except (WireError, ModelError) as error:
+            self._fail(error)
+            raise
+        self.problem = ""
+
+    def _answer(self, body: dict[str, Any]) -> Iterator[Step | Generated]:
         parts: list[str] = []
         finish = "length"
-        for event in self._client.lines("/v1/completions", self._body(ask), self._timeout):
+        for event in self._client.lines("/v1/completions", body, self._timeout):
             if event is WAITING:
                 yield Step()
                 continue
@@ -39,8 +66,17 @@ class RemoteGenerator:
         yield Generated("".join(parts), (), finish, 0)
 
     def check(self) -> None:
-        """Raise WireError unless the server answers."""
-        self._client.get("/v1/models")
+        """See whether the server answers; `problem` says why not. Not every server can list its models."""
+        try:
+            self._client.get("/v1/models")
+        except WireError as error:
+            if error.status in AWAY:
+                self._fail(error)
+                return
+        self.problem = ""
+
+    def _fail(self, error: CodekinError) -> None:
+        self.problem, self._failed = str(error), time.monotonic()
 
     def close(self) -> None:
         """Close the connection."""

@@ -12,8 +12,9 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from typing import Any
 
+from codekin.errors import WireError
 from codekin.wire.asynchronous import AsyncJsonClient
-from codekin.wire.endpoint import Endpoint
+from codekin.wire.endpoint import RETRIED_STATUSES, TIMEOUT, Endpoint, delay
 
 LOOK = 0.05
 """Seconds between two chances to leave."""
@@ -83,8 +84,20 @@ class WithdrawableClient:
             self._loop.close()
 
     async def _bring(self, arrived: "queue.SimpleQueue[Any]", path: str, body: Any, patience: float) -> None:
-        async for value in self._client.lines(path, body, patience=patience):
-            arrived.put(value)
+        """Brings the values; a server that is busy or away is asked again, as long as it has sent nothing."""
+        for attempt in range(1, self._client.place.attempts + 1):
+            silent = True
+            try:
+                async for value in self._client.lines(path, body, patience=patience):
+                    silent = False
+                    arrived.put(value)
+            except WireError as error:
+                is_last = attempt == self._client.place.attempts
+                if is_last or not silent or error.kind == TIMEOUT or error.status not in {0, *RETRIED_STATUSES}:
+                    raise
+                await asyncio.sleep(delay(attempt, error))
+            else:
+                return
 
     def _begin(self, call: Coroutine[Any, Any, Any]) -> Future[Any]:
         return asyncio.run_coroutine_threadsafe(call, self._loop)

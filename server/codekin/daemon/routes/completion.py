@@ -19,7 +19,7 @@ from codekin.daemon.kin import kin_of_place
 from codekin.daemon.state import Daemon, Extension, daemon_of
 from codekin.daemon.work import Priority
 from codekin.daemon.workspaces import Workspace
-from codekin.errors import CodekinError, ModelError, UsageError
+from codekin.errors import CodekinError, UsageError
 
 if TYPE_CHECKING:
     from codekin.completion.corpus import Corpus
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from codekin.models.generators import GenerationService
 
 MOST_ALTERNATIVES = 20
-LOOKS_EVERY = 60.0
 REPOSITORY = "repository"
 OUTCOMES: Mapping[str, "Outcome"] = {
     "shown": "shown",
@@ -147,20 +146,21 @@ async def _with_generator(daemon: Daemon, workspace: Workspace, named: str, ques
 
     Raises ModelError for one that the request names in vain; of the settings' it is noted, and the repository answers.
     """
-    settings = workspace.settings.completion
-    name = named or settings.model
-    room = await _room(daemon)
-    if name == REPOSITORY or (name == "auto" and not await asyncio.to_thread(_is_any_here, daemon)):
-        room.note(workspace.root, "")
-        return question
-    from codekin.daemon.generators import chosen_generator, generation_service  # noqa: PLC0415 - asked for seldom
+    from codekin.daemon.generators import (  # noqa: PLC0415 - asked for seldom
+        chosen_generator,
+        completing_generator,
+        generation_service,
+    )
 
-    try:
-        key = await asyncio.to_thread(chosen_generator, daemon.settings.models, name)
-    except ModelError as error:
-        if named:
-            raise
-        room.note(workspace.root, str(error))
+    room = await _room(daemon)
+    if named in ("", "auto", REPOSITORY):
+        name = named or workspace.settings.completion.model
+        chosen = await asyncio.to_thread(completing_generator, daemon, name)
+        room.note(workspace.root, chosen.problem)
+        key = chosen.key
+    else:
+        key = await asyncio.to_thread(chosen_generator, daemon, named)
+    if not key:
         return question
     service = await asyncio.to_thread(generation_service, daemon)
     generation = replace(
@@ -213,17 +213,6 @@ class _Generate:
             if found:
                 tell(found[0])
             yield found
-
-
-def _is_any_here(daemon: Daemon) -> bool:
-    """Whether a generator's weights are on this machine; looks at the disk once a minute."""
-    from codekin.daemon.generators import generators_here  # noqa: PLC0415
-
-    known: tuple[float, bool] = daemon.extras.get("completion_generators", (0.0, False))
-    if time.monotonic() - known[0] > LOOKS_EVERY or not known[0]:
-        known = time.monotonic(), bool(generators_here(daemon.settings.models))
-        daemon.extras["completion_generators"] = known
-    return known[1]
 
 
 async def _scanned(workspace: Workspace) -> None:

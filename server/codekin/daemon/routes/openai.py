@@ -87,7 +87,7 @@ async def completions(request: Request) -> Response:
     """OpenAI's completions, whole or as server-sent events; with a `suffix` the gap before it is filled."""
     daemon = daemon_of(request)
     asked = await Asked.of(request)
-    key = await asyncio.to_thread(generators.chosen_generator, daemon.settings.models, asked.text("model", ""))
+    key = await asyncio.to_thread(generators.chosen_generator, daemon, asked.text("model", ""))
     service = await asyncio.to_thread(generators.generation_service, daemon)
     from codekin.daemon.completions import Answer, read_ask  # noqa: PLC0415 - bring torch
 
