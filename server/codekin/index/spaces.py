@@ -8,7 +8,7 @@ served before is then `kept` (its vectors are the base of a head, or a way back)
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +23,7 @@ from codekin.seams import Vectors
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_BLOCK = 4096
 _COLUMNS = "checked, id, fingerprint, name, dimensions, state, slots"
 
 
@@ -189,9 +190,14 @@ def put_vectors(database: sqlite3.Connection, folder: Path, fingerprint: str, ve
     """
     space = _known(database, fingerprint)
     wanted = _contents(database, missing_digests(database, space, vectors))
-    if not wanted:
-        return 0
     matrix = np.asarray([vectors[digest.hex()] for _, digest in wanted], np.float32)
+    return _append(database, folder, space, wanted, matrix) if wanted else 0
+
+
+def _append(
+    database: sqlite3.Connection, folder: Path, space: Space, wanted: Sequence[tuple[int, bytes]], matrix: Vectors
+) -> int:
+    """Stores the rows of a matrix for contents (id, digest) that lack a vector."""
     _check_vectors(matrix, space)
     append_records(vector_path(folder, space), space.slots, make_records([digest for _, digest in wanted], matrix))
     rows = [(space.id, content, space.slots + index) for index, (content, _) in enumerate(wanted)]
@@ -215,7 +221,7 @@ def _check_vectors(matrix: Vectors, space: Space) -> None:
 
 
 def read_vectors(
-    database: sqlite3.Connection, folder: Path, fingerprint: str, block: int = 4096
+    database: sqlite3.Connection, folder: Path, fingerprint: str, block: int = _BLOCK
 ) -> Iterator[tuple[list[str], Vectors]]:
     """All vectors of a space in blocks: digests and float32 rows."""
     space = _known(database, fingerprint)
@@ -229,16 +235,38 @@ def read_vectors(
 
 
 def project(
-    database: sqlite3.Connection, folder: Path, source: str, target: str, transform: Callable[[Vectors], Vectors]
+    database: sqlite3.Connection,
+    folder: Path,
+    source: str,
+    target: str,
+    transform: Callable[[Vectors], Vectors],
 ) -> int:
     """Fills the space `target` with the transformed vectors of `source`; returns how many.
 
-    Each block is one transaction, so that it can be stopped and run again.
+    Each block is one transaction, so that it can be stopped and run again. A record that carries another content's
+    hash than the one that claims it is left out.
     """
-    stored = 0
-    for digests, vectors in read_vectors(database, folder, source):
-        moved = transform(vectors)
+    old, stored = _known(database, source), 0
+    records = open_records(vector_path(folder, old), old.dimensions, old.slots)
+    rows = [row for row in _unmoved(database, old, _known(database, target)) if row[1] < len(records)]
+    for start in range(0, len(rows), _BLOCK):
+        part = rows[start : start + _BLOCK]
+        found: NDArray[np.void] = records[[slot for _, slot, _ in part]]
+        claimed = np.frombuffer(b"".join(digest for *_, digest in part), "<u8").reshape(-1, 4)
+        own = (found["digest"] == claimed).all(axis=1)
+        wanted = [(content, digest) for (content, _, digest), is_own in zip(part, own, strict=True) if is_own]
+        moved = transform(found["vector"][own].astype(np.float32))
         with transaction(database):
-            stored += put_vectors(database, folder, target, dict(zip(digests, moved, strict=True)))
+            stored += _append(database, folder, _known(database, target), wanted, moved)
             next_sequence(database)
     return stored
+
+
+def _unmoved(database: sqlite3.Connection, old: Space, new: Space) -> list[tuple[int, int, bytes]]:
+    """Content, slot and digest of the vectors of one space that the other lacks."""
+    query = (
+        "SELECT content_id, slot, digest FROM vector JOIN content ON content.id=content_id WHERE space_id=?"
+        " AND NOT EXISTS (SELECT 1 FROM vector AS moved WHERE moved.space_id=? AND moved.content_id=vector.content_id)"
+        " ORDER BY slot"
+    )
+    return database.execute(query, (old.id, new.id)).fetchall()

@@ -1,0 +1,250 @@
+"""How fast the night school learns and moves an index, and what a full-size step costs.
+
+    python scripts/benchmarks/teaching.py steps|night|move|full-size [--quick] [--json]
+
+`steps`: triplets a second beside sentence-transformers' trainer with its TripletLoss: same weights, triplets, batch
+and threads, in turns. `night`: one `learn` of a synthetic repository whose vectors are stored, by `head` and by `full`.
+`move`: 50,000 vectors of 1536 dimensions into the space of a fresh head, until it serves. `full-size`: a LoRA step on
+the shape of Qwen2-1.5B with random weights, in a process of its own with and without checkpointing (10 GB).
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import repository
+import torch
+from encoding import export
+from figures import Figure, show
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
+
+from indexed import bring_up_to_date, files_below
+
+from codekin.index import FileState, Index
+from codekin.ingest.backlog import Backlog
+from codekin.ingest.embedding import Embedded
+from codekin.learning.general import general_pieces
+from codekin.learning.loop import Training
+from codekin.learning.run import Order, learn
+from codekin.learning.train_encoder import FULL, Subject, TextStudent, pupil_of
+from codekin.learning.triplets import Mix
+from codekin.models import load_embedder
+from codekin.models.catalogue import catalogue
+from codekin.models.embedders import BUNDLED
+from codekin.models.heads import Head, head_space
+from codekin.models.preparation import prepare
+from codekin.models.pretrained import Encoder
+from codekin.records import Fragment
+
+MOVED, WIDTH = 50_000, 1536
+TOKENS, TRIPLETS = 128, 4
+"""The size of a full-size step."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=[*MEASURES, "one-step"])
+    parser.add_argument("--quick", action="store_true", help="less of everything; bars are for the full size")
+    parser.add_argument("--checkpointing", action="store_true", help="of one-step")
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    if options.what == "one-step":
+        print(json.dumps(one_step(options.checkpointing, options.quick)))
+        return
+    show(MEASURES[options.what](options.quick), as_json=options.json)
+
+
+def steps(quick: bool) -> list[Figure]:
+    """An epoch of ours and one of theirs, in turns; in theirs all weights learn, in ours those of the upper layers."""
+    torch.set_num_threads(1)
+    count, rounds = (48, 1) if quick else (160, 3)
+    codes = [piece.code for piece in general_pieces()]
+    chosen = np.random.default_rng(0).permutation(3 * count) % len(codes)
+    sides = tuple([codes[at] for at in side] for side in chosen.reshape(3, count).tolist())
+    with tempfile.TemporaryDirectory() as folder:
+        export(Path(folder))
+        engines: dict[str, Callable[[], Any]] = {
+            "ours": lambda: _our_epoch(sides),
+            "float32": _their_epoch(Path(folder), sides, bfloat16=False),
+            "bfloat16": _their_epoch(Path(folder), sides, bfloat16=True),
+        }
+        taken: dict[str, list[float]] = {name: [] for name in engines}
+        for _ in range(rounds):
+            for name, call in engines.items():
+                taken[name].append(_seconds(call))
+    rate = count / statistics.median(taken["ours"])
+    return [
+        Figure(
+            f"triplets a second / sentence-transformers in {dtype}",
+            statistics.median(taken[dtype]) / statistics.median(taken["ours"]),
+            "x",
+            at_least=1.3,
+            beside=f"{rate:.1f} triplets/s, theirs {count / statistics.median(taken[dtype]):.1f}",
+        )
+        for dtype in ("float32", "bfloat16")
+    ]
+
+
+def _our_epoch(sides: tuple[list[str], ...]) -> None:
+    pupil = pupil_of(Subject(FULL, catalogue()["codekin_embed"], BUNDLED))
+    for _ in pupil.train(sides, Training(epochs=1, in_batch=0.0), lambda *_: None):
+        pass
+
+
+def _their_epoch(folder: Path, sides: tuple[list[str], ...], bfloat16: bool) -> Callable[[], object]:
+    """An epoch of its own loop (`old_fit`, which needs no further package), the texts prepared and cut as ours."""
+    os.environ["HF_HUB_OFFLINE"] = "1"  # it would ask for what a model card may say
+    from sentence_transformers import InputExample, SentenceTransformer, losses  # noqa: PLC0415 - heavy
+    from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer  # noqa: PLC0415
+    from torch.utils.data import DataLoader  # noqa: PLC0415
+
+    rows: Any = [InputExample(texts=[prepare(text) for text in row]) for row in zip(*sides, strict=True)]
+
+    def epoch() -> None:
+        modules = [Transformer(str(folder), max_seq_length=192), Pooling(384, "mean"), Normalize()]
+        model = SentenceTransformer(modules=modules, device="cpu")
+        loss = losses.TripletLoss(model, losses.TripletDistanceMetric.COSINE, 0.2)
+        with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            batches = DataLoader(rows, batch_size=16, shuffle=True)
+            model.old_fit([(batches, loss)], epochs=1, show_progress_bar=False, optimizer_params={"lr": 1e-5})
+
+    return epoch
+
+
+def night(quick: bool) -> list[Figure]:
+    """From the stored vectors to a decision, the checkpoint written; a first run has embedded the questions."""
+    torch.set_num_threads(2)
+    embedder = load_embedder("codekin_embed")
+    count = 100 if quick else 1000
+    with tempfile.TemporaryDirectory(prefix="ck") as name:
+        folder = Path(name)
+        repository.write_repository(folder / "repository", 600 if quick else 3000)
+        with Index.open(folder / "index", write=True) as index:
+            bring_up_to_date(index, embedder, files_below(folder / "repository"))
+        taken = {}
+        with Index.open(folder / "index") as index:
+            for method in ("head", "head", "full"):
+                order = Order(Mix(count), Training(epochs=3 if method == "head" else 1), method)
+                taken[method] = _seconds(lambda: learn(index, folder / "learned", embedder, order, lambda *_: None))  # noqa: B023
+    return [
+        Figure(f"head, {count} triplets, 3 epochs, vectors stored", taken["head"], "s", at_most=10),
+        Figure(f"full, {count} triplets, 1 epoch", taken["full"], "s", at_most=600),
+    ]
+
+
+def move(quick: bool) -> list[Figure]:
+    """As the indexer does it: read the head, move the stored vectors, make the space the serving one."""
+    count = 5000 if quick else MOVED
+    generator = np.random.default_rng(0)
+    matrix = np.eye(WIDTH, dtype=np.float32) + generator.standard_normal((WIDTH, WIDTH)).astype(np.float32) / WIDTH
+    with tempfile.TemporaryDirectory(prefix="ck") as name, Index.open(Path(name), write=True) as index:
+        index.ensure_space("base", "base", WIDTH)
+        for start in range(0, count, 1000):
+            rows = generator.standard_normal((1000, WIDTH)).astype(np.float32)
+            rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+            found = [_fragment(start + at) for at in range(1000)]
+            vectors = {fragment.digest: row for fragment, row in zip(found, rows, strict=True)}
+            index.replace_file(
+                f"f{start}.ex", FileState(1, 0, 0, str(start), "elixir", "", False), found, vectors, "base"
+            )
+        backlog = Backlog(index, lambda base: Head("night", matrix, head_space(base, matrix), base))
+        seconds = _seconds(lambda: (backlog.enter(Embedded("base", "base", WIDTH)), backlog.finish()))
+        if index.status().vectors != count or index.status().space == "base":
+            raise RuntimeError("The head's space does not serve.")
+    return [Figure(f"{count} x {WIDTH} vectors moved under a head, until it serves", seconds, "s", at_most=3)]
+
+
+def _fragment(number: int) -> Fragment:
+    return Fragment(f"f{number}.ex", "elixir", "function", f"f{number}/0", 1, 1, f"def f{number}, do: {number}")
+
+
+def full_size(quick: bool) -> list[Figure]:
+    """A step of four triplets of 128 tokens; the shape is Qwen2-1.5B's, with `--quick` of two layers."""
+    figures = []
+    for checkpointing in (False, True):
+        words = [sys.executable, __file__, "one-step", *(["--quick"] if quick else [])]
+        done = subprocess.run(
+            [*words, *(["--checkpointing"] if checkpointing else [])], check=True, capture_output=True
+        )
+        found = json.loads(done.stdout)
+        how = "with checkpointing" if checkpointing else "without"
+        bar = 5.5 if checkpointing else 10.0
+        figures += [
+            Figure(
+                f"a LoRA step on {found['parameters']:.2f} B weights {how}",
+                found["seconds"],
+                "s",
+                beside=found["dtype"],
+            ),
+            Figure("  its peak of memory", found["gigabytes"], "GB", at_most=bar * 1.1),
+        ]
+    return figures
+
+
+def one_step(checkpointing: bool, quick: bool) -> dict[str, Any]:
+    """A step on random weights: encoder, adapter and loss as the trainer has them."""
+    from transformers import Qwen2Config, Qwen2Model  # noqa: PLC0415
+
+    row = catalogue()["qodo"]
+    config = Qwen2Config(
+        vocab_size=row.vocabulary, hidden_size=row.hidden, intermediate_size=row.inner, num_attention_heads=12,
+        num_key_value_heads=2, num_hidden_layers=2 if quick else row.layers, use_cache=False, dtype=torch.bfloat16,
+    )  # fmt: skip
+    with _dtype(torch.bfloat16):
+        module = Qwen2Model(config)
+    encoder = Encoder(module, row, row.dimensions, frozenset())
+    learning = encoder.learn("practice")
+    if checkpointing:
+        encoder.save_memory()
+    generator = torch.Generator().manual_seed(0)
+    sides = [torch.randint(1000, 100_000, (TRIPLETS, TOKENS), generator=generator).tolist() for _ in range(3)]
+    student = TextStudent(
+        lambda parts: [encoder.encode(part, "passage", "practice") for part in parts], sides, learning, 0.0
+    )
+    optimizer = torch.optim.AdamW(student.parameters, lr=1e-4)
+    seconds = _seconds(lambda: _step(student, optimizer))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
+    parameters = sum(parameter.numel() for parameter in module.parameters()) / 1e9
+    return {"seconds": seconds, "gigabytes": peak, "parameters": parameters, "dtype": str(config.dtype)}
+
+
+def _step(student: TextStudent, optimizer: torch.optim.Optimizer) -> None:
+    anchor, positive, negative = student.encode(torch.arange(TRIPLETS))
+    torch.relu(0.2 + (anchor * negative).sum(1) - (anchor * positive).sum(1)).mean().backward()
+    optimizer.step()
+
+
+@contextmanager
+def _dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+MEASURES: Mapping[str, Callable[[bool], list[Figure]]] = {
+    "steps": steps, "night": night, "move": move, "full-size": full_size,
+}  # fmt: skip
+
+if __name__ == "__main__":
+    main()
