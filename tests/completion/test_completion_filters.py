@@ -38,6 +38,8 @@ ELIXIR = [
     ("def f(x) do\n  ⟨   ⟩\nend\n", ""),
     ("def f(x) do\n  ⟨x |> g()\n  |> h()⟩\nend\n", "x |> g()\n  |> h()"),
     ("def f(x) do\n  ⟨case x do⟩\nend\n", "case x do"),
+    ("def f(x) do\n  ⟨y = x + 1\n  case y do⟩\nend\n", "y = x + 1"),
+    ("def f(x) do\n  ⟨case x do\n    1 -> 2⟩\nend\n", "case x do\n    1 -> 2"),
 ]
 CPP = [
     ("int f(int x) {\n  ⟨return x + 1;⟩\n}\n", "return x + 1;"),

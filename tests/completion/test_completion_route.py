@@ -130,3 +130,12 @@ async def test_a_model_that_is_asked_for_by_name_answers_or_says_why_not(ask):
     assert "codekin models pull starcoder_1b" in str(answer)
     _, text = await ask("/complete", **inside, model="starcoder_1b", stream=True)
     assert "codekin models pull starcoder_1b" in json.loads(text.splitlines()[-1])["error"]
+
+
+async def test_an_edit_of_another_file_counts_at_once(ask, root):
+    """What was just written next door would be known only some time later."""
+    inside = {"path": "ticket.ex", "text": TYPED, "line": 2, "column": 2, "trigger": "invoked", "wait": True}
+    assert (await ask("/complete", **inside))[1]["items"][0]["text"] == "use App, :controller"
+    for file in root.iterdir():
+        file.write_text(file.read_text().replace("use App, :controller", "use App.Web, :live_view"))
+    assert (await ask("/complete", **inside, alternatives=2))[1]["items"][0]["text"] == "use App.Web, :live_view"

@@ -21,14 +21,34 @@ _NOTHING = np.zeros(0, np.uint32)
 
 
 @dataclass(frozen=True)
+class Base:
+    """The large segment and what follows from it alone; every corpus that is made from another shares it."""
+
+    vocabulary: Vocabulary
+    segment: Segment
+
+    @cached_property
+    def file_numbers(self) -> Mapping[str, int]:
+        """Numbers of its files."""
+        return {path: number for number, path in enumerate(self.segment.paths)}
+
+    @cached_property
+    def word_weights(self) -> NDArray[np.float32]:
+        """How much each token's word tells of a place, by its rarity; signs tell little."""
+        traits = self.vocabulary.traits
+        counts = np.bincount(traits["word"][self.segment.tokens], minlength=len(traits))[traits["word"]]
+        rarity = np.log((len(self.segment.tokens) + 2) / (counts + 1.0))
+        return np.where(traits["is_name"], rarity, _SIGN_WEIGHT).astype(np.float32)
+
+
+@dataclass(frozen=True)
 class Corpus:
     """All files of a workspace but those that are hidden.
 
-    `base` is built rarely; `changed` maps paths to what took their place since (empty: removed).
+    `built` is built rarely; `changed` maps paths to what took their place since (empty: removed).
     """
 
-    vocabulary: Vocabulary
-    base: Segment
+    built: Base
     changed: Mapping[str, Tokens] = field(default_factory=dict)
 
     def with_file(self, path: str, text: str | None) -> "Corpus":
@@ -36,10 +56,27 @@ class Corpus:
         tokens = encode_file(self.vocabulary, text) if text is not None else _NOTHING
         return replace(self, changed={**self.changed, path: tokens})
 
-    @cached_property
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The numbers of all tokens."""
+        return self.built.vocabulary
+
+    @property
+    def base(self) -> Segment:
+        """The large segment."""
+        return self.built.segment
+
+    @property
     def file_numbers(self) -> Mapping[str, int]:
         """Numbers of the base's files."""
-        return {path: number for number, path in enumerate(self.base.paths)}
+        return self.built.file_numbers
+
+    def warmed(self) -> "Corpus":
+        """The corpus with all that the first question would have to make."""
+        for name in ("fresh", "is_struck", "_struck"):
+            getattr(self, name)
+        self.weights()
+        return self
 
     @cached_property
     def is_struck(self) -> NDArray[np.bool_]:
@@ -56,17 +93,9 @@ class Corpus:
         struck = [(path, self.base_tokens(path)) for path in self.changed if path in self.file_numbers]
         return segment_of(struck, self.vocabulary, longest=COUNTED_RUN, shapes=False)
 
-    @cached_property
-    def word_weights(self) -> NDArray[np.float32]:
-        """How much each token's word tells of a place, by its rarity; signs tell little."""
-        traits = self.vocabulary.traits
-        counts = np.bincount(traits["word"][self.base.tokens], minlength=len(traits))[traits["word"]]
-        rarity = np.log((len(self.base.tokens) + 2) / (counts + 1.0))
-        return np.where(traits["is_name"], rarity, _SIGN_WEIGHT).astype(np.float32)
-
     def weights(self) -> NDArray[np.float32]:
         """The weights for all tokens known by now; new ones are as rare as can be."""
-        known = self.word_weights
+        known = self.built.word_weights
         missing = len(self.vocabulary.traits) - len(known)
         return known if missing <= 0 else np.concatenate([known, np.full(missing, known.max(), np.float32)])
 
@@ -109,4 +138,4 @@ def corpus_of(files: Iterable[tuple[str, str]]) -> Corpus:
     vocabulary = Vocabulary()
     encoded = [(path, encode_file(vocabulary, text)) for path, text in sorted(files)]
     fresh_vocabulary = Vocabulary(vocabulary.texts[7:])
-    return Corpus(fresh_vocabulary, segment_of(encoded, fresh_vocabulary, longest=LONGEST_RUN))
+    return Corpus(Base(fresh_vocabulary, segment_of(encoded, fresh_vocabulary, longest=LONGEST_RUN)))

@@ -113,24 +113,27 @@ def without_doubled_end(gap: Gap, text: str) -> str:
 
 
 def cut_to_parse(gap: Gap, text: str) -> str:
-    """Cuts lines from the end until the document parses as well as before, what is left open taken as closed."""
+    """Cuts lines from the end until the document parses as well as before.
+
+    Where it never does, what is left open is taken as closed: the line that opens a block may be shown before the rest.
+    """
     if len(gap.prefix) + len(gap.suffix) > LARGEST_PARSED:
         return text
     before = error_count(gap.language, gap.prefix + gap.suffix)
     lines = text.split("\n")
-    for count in range(len(lines), 0, -1):
-        kept = "\n".join(lines[:count])
-        if _parses_as_well(gap, kept, before):
-            return kept
-    return ""
+    kept = ["\n".join(lines[:count]) for count in range(len(lines), 0, -1)]
+    closed = (one for one in kept if _parses_closed(gap, one, before))
+    return next((one for one in kept if _errors(gap, one) <= before), None) or next(closed, "")
 
 
-def _parses_as_well(gap: Gap, text: str, errors_before: int) -> bool:
-    if error_count(gap.language, gap.prefix + text + gap.suffix) <= errors_before:
-        return True
+def _parses_closed(gap: Gap, text: str, errors_before: int) -> bool:
     closers = balance(gap.language, text).opened
     closed = text + "".join(f"\n{closer}" for closer in reversed(closers))
-    return bool(closers) and error_count(gap.language, gap.prefix + closed + gap.suffix) <= errors_before
+    return bool(closers) and _errors(gap, closed) <= errors_before
+
+
+def _errors(gap: Gap, text: str) -> int:
+    return error_count(gap.language, gap.prefix + text + gap.suffix)
 
 
 def _raw_next_line(gap: Gap) -> str:

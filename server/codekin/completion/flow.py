@@ -17,6 +17,9 @@ from codekin.completion.suggest import Suggestion
 
 CACHED = 250
 LONGEST_WAIT, REMEMBERED_GAPS = 0.6, 12
+QUICK = 0.06
+"""Seconds; an answer that takes no longer is not waited for however fast somebody types."""
+
 SLOW, MOST_TYPED = 0.15, 12
 """An answer that takes longer (seconds) is waited for while no more letters than this were typed since."""
 
@@ -142,7 +145,7 @@ class Flow:
         if not window.gaps:
             return 0.0
         pace = fmean(window.gaps)
-        is_quick = not self._seconds or fmean(self._seconds) < pace / 4
+        is_quick = not self._seconds or fmean(self._seconds) < max(QUICK, pace / 4)
         return 0.0 if is_quick else min(1.2 * pace, LONGEST_WAIT)
 
     @staticmethod

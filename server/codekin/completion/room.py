@@ -115,13 +115,23 @@ class Room:
         self._find_kin(question, gap)
         return [self._item(question, suggestion) for suggestion in found]
 
-    def follow(self, root: Path, folder: Path, files: Files, buffers: Mapping[str, str]) -> None:
+    async def lay(self, root: Path, buffers: Mapping[str, str], besides: str) -> None:
+        """Takes in what was typed in other files than the one at hand, before the answer."""
+        shelf = self._homes[root].shelf
+        if not shelf.has_laid(buffers, besides):
+            await asyncio.to_thread(shelf.lay_at_once, dict(buffers))
+
+    def follow(
+        self, root: Path, folder: Path, files: Files, buffers: Mapping[str, str], *, at_once: bool = False
+    ) -> None:
         """Sees to it, behind the answers, that the corpus keeps up with the workspace."""
         home = self._homes.get(root)
         if home is None:
             shelf = Shelf(root, folder / "completion" / "corpus")
             home = self._homes[root] = _Home(shelf, Events(folder / "completion" / "events.jsonl"))
         home.is_stale = True
+        if at_once:
+            home.followed = -FOLLOW_SECONDS
         if home.follower is None or home.follower.done():
             home.follower = asyncio.ensure_future(_follow(home, files, buffers))
 

@@ -54,21 +54,29 @@ class Shelf:
             if len(changed) + len(gone) > MOST_READ or self._corpus.is_worn or not self._is_loaded:
                 self._build(hashes)
                 return
-            for path in changed:
-                self._put(path, read_text(self._root / path))
-                self._hashes[path] = hashes[path]
+            texts = {path: read_text(self._root / path) for path in changed} | dict.fromkeys(gone)
+            self._take(texts, above=self._buffers)
+            self._hashes.update((path, hashes[path]) for path in changed)
             for path in gone:
-                self._put(path, None)
                 del self._hashes[path]
+
+    def has_laid(self, buffers: Mapping[str, str], besides: str) -> bool:
+        """Whether unsaved texts are known, but for one path."""
+        laid = self._buffers
+        return all(laid.get(path) == buffers.get(path) for path in {*laid, *buffers} - {besides})
+
+    def lay_at_once(self, buffers: Mapping[str, str]) -> None:
+        """Takes in unsaved texts unless a build is under way."""
+        if self._lock.acquire(blocking=False):
+            self._lock.release()
+            self.lay(buffers)
 
     def lay(self, buffers: Mapping[str, str]) -> None:
         """Takes in unsaved texts; a buffer that is gone leaves the file on the disk."""
         with self._lock:
-            for path, text in buffers.items():
-                if self._buffers.get(path) != text:
-                    self._corpus = self._corpus.with_file(path, text)
-            for path in self._buffers.keys() - buffers.keys():
-                self._corpus = self._corpus.with_file(path, read_text(self._root / path))
+            new = {path: text for path, text in buffers.items() if self._buffers.get(path) != text}
+            gone = {path: read_text(self._root / path) for path in self._buffers.keys() - buffers.keys()}
+            self._take(new | gone, above={})
             self._buffers = dict(buffers)
 
     def close(self) -> None:
@@ -76,18 +84,25 @@ class Shelf:
         if self._builder:
             self._builder.kill()
 
-    def _put(self, path: str, text: str | None) -> None:
-        if path not in self._buffers:
-            self._corpus = self._corpus.with_file(path, text)
+    def _take(self, texts: Mapping[str, str | None], above: Mapping[str, str]) -> None:
+        """Puts texts in place of the files at their paths, None for none; those `above` stay as they are."""
+        corpus = self._corpus
+        for path, text in texts.items():
+            if path not in above:
+                corpus = corpus.with_file(path, text)
+        if corpus is not self._corpus:
+            # Who asks next shall not wait for what can be made here.
+            self._corpus = corpus.warmed()
 
     def _load(self) -> bool:
         stored = load(self._folder)
         if stored is None:
             return False
-        self._corpus, self._hashes, self._is_loaded = stored.corpus, dict(stored.hashes), True
-        self.builds += 1
+        corpus = stored.corpus
         for path, text in self._buffers.items():
-            self._corpus = self._corpus.with_file(path, text)
+            corpus = corpus.with_file(path, text)
+        self._corpus, self._hashes, self._is_loaded = corpus.warmed(), dict(stored.hashes), True
+        self.builds += 1
         return True
 
     def _build(self, hashes: Mapping[str, str]) -> None:

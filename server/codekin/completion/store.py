@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from codekin.completion.corpus import Corpus
+from codekin.completion.corpus import Base, Corpus
 from codekin.completion.lexicon import Vocabulary
 from codekin.completion.ngrams import Table
 from codekin.completion.segment import LONGEST_RUN, SHAPE_RUNS, Segment
@@ -59,7 +59,7 @@ def load(folder: Path) -> Stored | None:
         if manifest["version"] != VERSION:
             return None
         arrays = {name: _mapped(folder / f"{name}.npy", total) for name, total in manifest["sums"].items()}
-        corpus = Corpus(Vocabulary(manifest["texts"][7:]), _segment(tuple(manifest["paths"]), arrays))
+        corpus = Corpus(Base(Vocabulary(manifest["texts"][7:]), _segment(tuple(manifest["paths"]), arrays)))
         return Stored(corpus, manifest["hashes"])
     except (OSError, ValueError, KeyError, TypeError, EOFError):
         return None

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from codekin.completion.repository import Guess
     from codekin.completion.room import Question, Room
     from codekin.completion.suggest import Tell, Wish
+    from codekin.index import FileState
     from codekin.models.generation import Generator
     from codekin.models.generators import GenerationService
 
@@ -69,7 +70,10 @@ async def _answer(
     question = await daemon.workers.run(Priority.COMPLETION, _question, asked, workspace)
     if asked.flag("wait"):
         await _scanned(workspace)
-    room.follow(workspace.root, workspace.folder, _Files(workspace), workspace.buffers)
+    waits = asked.flag("wait")
+    files = _Files(workspace, looks=waits)
+    room.follow(workspace.root, workspace.folder, files, workspace.buffers, at_once=waits)
+    await room.lay(workspace.root, workspace.buffers, question.gap.path)
     question = replace(question, told=told, find_kin=partial(kin_of_place, daemon.engine, workspace))
     question = await _with_generator(daemon, workspace, asked.text("model", ""), question)
     if asked.flag("wait"):
@@ -226,16 +230,30 @@ async def _scanned(workspace: Workspace) -> None:
 
 
 class _Files:
-    """The content hashes of a workspace's indexed files, for a worker thread; none that were left out."""
+    """The content hashes of a workspace's indexed files, for a worker thread; none that were left out.
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._workspace = workspace
+    With `looks` a file that has changed since it was indexed gets a hash of its own.
+    """
+
+    def __init__(self, workspace: Workspace, *, looks: bool = False) -> None:
+        self._workspace, self._looks = workspace, looks
 
     def __call__(self) -> Mapping[str, str]:
         if not self._workspace.has_index():
             return {}
         files = self._workspace.index().files()
-        return {path: state.hash for path, state in files.items() if not state.skipped and not state.buffer}
+        counted = {path: state for path, state in files.items() if not state.skipped and not state.buffer}
+        if not self._looks:
+            return {path: state.hash for path, state in counted.items()}
+        return {path: self._looked_at(path, state) for path, state in counted.items()}
+
+    def _looked_at(self, path: str, state: "FileState") -> str:
+        try:
+            found = (self._workspace.root / path).lstat()
+        except OSError:
+            return state.hash
+        is_same = (found.st_size, found.st_mtime_ns) == (state.size, state.mtime_ns)
+        return state.hash if is_same else f"{found.st_size}:{found.st_mtime_ns}"
 
 
 async def _room(daemon: Daemon) -> "Room":
