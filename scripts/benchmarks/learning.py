@@ -1,30 +1,42 @@
 """What one `codekin learn` gains on real repositories, and what it costs.
 
-    python scripts/benchmarks/learning.py CHECKOUT ... [--method head|full] [--keep FOLDER] [--epochs 3]
+    python scripts/benchmarks/learning.py CHECKOUT ... [--method head|full] [--keep FOLDER] [--epochs 3] [--ranking]
 
 Prints MAP on held-out files by kind of question, before and after, with the interval of the gain over the kinds that
-no triplet resembles, the gain on the general set, and seconds. With `--keep` indexes and vectors stay.
+training does not use, the gain on the general set, and seconds. With `--ranking` the same held-out functions are asked
+for once more through the product's own ranking, by vectors alone and fused with words, without the gate's code. With
+`--keep` indexes and vectors stay.
 """
 
 import argparse
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 
+from asking import judged, rows_of
 from indexed import bring_up_to_date, files_below
 
 from codekin.index import Index
+from codekin.learning.ground import KeptVectors
 from codekin.learning.history import Run
 from codekin.learning.loop import Training
-from codekin.learning.run import Order, learn
+from codekin.learning.material import gather
+from codekin.learning.run import JUDGED_KINDS, Order, learn
 from codekin.learning.triplets import Mix
 from codekin.models import load_embedder
-from codekin.seams import Embedder
+from codekin.models.learned import read_learned
+from codekin.seams import Embedder, TextKind, Vectors
+
+MOST_ASKED = 400
+"""So many held-out functions are asked for by the product's ranking."""
 
 
 def main() -> None:
@@ -35,17 +47,20 @@ def main() -> None:
     options.add_argument("--keep", type=Path)
     options.add_argument("--epochs", type=int, default=3)
     options.add_argument("--rate", type=float, default=1e-5)
+    options.add_argument("--count", type=int, default=1000)
+    options.add_argument("--ranking", action="store_true", help="judge by the product's own ranking as well")
     given = options.parse_args()
     torch.set_num_threads(1)
     embedder = load_embedder("codekin_embed")
-    order = Order(Mix(), Training(epochs=given.epochs, learning_rate=given.rate), given.method)
+    order = Order(Mix(given.count), Training(epochs=given.epochs, learning_rate=given.rate), given.method)
     with tempfile.TemporaryDirectory() as temporary:
-        runs = [measured(root, given.keep or Path(temporary), embedder, order) for root in given.checkouts]
+        keep = given.keep or Path(temporary)
+        runs = [measured(root, keep, embedder, order, given.ranking) for root in given.checkouts]
     gains = [run.report["from_base"]["after"] - run.report["from_base"]["before"] for run in runs]
-    print(f"mean gain on kinds that triplets do not resemble: {100 * sum(gains) / len(gains):+.2f} points")
+    print(f"mean gain on kinds that training does not use: {100 * sum(gains) / len(gains):+.2f} points")
 
 
-def measured(root: Path, keep: Path, embedder: Embedder, order: Order) -> Run:
+def measured(root: Path, keep: Path, embedder: Embedder, order: Order, ranking: bool) -> Run:
     """Indexes a checkout, learns it from the base, and prints what that gave."""
     folder = keep / f"{root.name}-{embedder.space[-8:]}"
     with Index.open(folder / "index", write=True) as index:
@@ -57,10 +72,40 @@ def measured(root: Path, keep: Path, embedder: Embedder, order: Order) -> Run:
     began = time.monotonic()
     with Index.open(folder / "index") as index:
         run = learn(index, learning, embedder, order, lambda *_: None)
+        show(run, time.monotonic() - began)
+        if ranking:
+            show_ranking(index, learning, embedder, run)
     for cache in learning.glob("views-*.npz"):
         cache.replace(folder / cache.name)
-    show(run, time.monotonic() - began)
     return run
+
+
+def show_ranking(index: Index, learning: Path, embedder: Embedder, run: Run) -> None:
+    """The base against what was learned, whatever the gate decided, by the product's ranking."""
+    base = Kept(KeptVectors(learning, embedder, lambda *_: None), embedder)
+    held = gather(index, embedder.space, base.embed, 0).held
+    rows = rows_of(held, MOST_ASKED)
+    before, after = (judged(rows, each) for each in (base, read_learned(learning, run.checkpoint, base)))
+    for mode in before:
+        gains = {kind: 100 * (after[mode][kind] - before[mode][kind]) for kind in rows if rows[kind]}
+        each = ", ".join(f"{kind} {before[mode][kind]:.3f} {gains[kind]:+.1f}" for kind in gains)
+        chosen = [gains[kind] for kind in JUDGED_KINDS if kind in gains]
+        print(f"  by the {mode} ranking: {each}; mean of {', '.join(JUDGED_KINDS)} {sum(chosen) / len(chosen):+.2f}")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An embedder whose vectors are kept."""
+
+    kept: KeptVectors
+    embedder: Embedder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.embedder, name)
+
+    def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:  # noqa: ARG002 - both alike
+        """Vectors (len(texts), dimensions)."""
+        return self.kept.embed(list(texts))
 
 
 def show(run: Run, seconds: float) -> None:
@@ -69,8 +114,8 @@ def show(run: Run, seconds: float) -> None:
     for kind, (before, after) in report["all"]["kinds"].items():
         print(f"  {kind:9} {before:.3f} -> {after:.3f}  {100 * (after - before):+.1f}")
     gained, general = report["from_base"], report["general"]
-    low, high = 100 * gained["low"], 100 * gained["high"]
-    print(f"  kinds unlike triplets {100 * (gained['after'] - gained['before']):+.2f} ({low:+.2f} to {high:+.2f})")
+    points, low, high = (100 * each for each in (gained["after"] - gained["before"], gained["low"], gained["high"]))
+    print(f"  kinds that training does not use {points:+.2f} ({low:+.2f} to {high:+.2f})")
     print(f"  general {100 * (general['after'] - general['before']):+.2f}")
     accuracies = [epoch.get("accuracy", 0.0) for epoch in report["epochs"]]
     print(f"  triplet accuracy {accuracies[0]:.3f} -> {accuracies[-1]:.3f} of {report['triplets']} mined", end="; ")
