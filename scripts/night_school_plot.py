@@ -1,6 +1,6 @@
 """Replays the last days of a repository's git history as nights of learning, and draws what came of it.
 
-    python scripts/night_school_plot.py GIT_DIR [--nights 7] [--out docs/night-school.png] [--json FILE]
+    python scripts/night_school_plot.py GIT_DIR [--nights 7] [--out docs/pictures/night-school.png] [--json FILE]
 
 Each night sees the tree of one day; the first one learns it all, the others what changed and a replay of the rest.
 """
@@ -31,7 +31,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("repository", type=Path)
     options.add_argument("--nights", type=int, default=7)
-    options.add_argument("--out", type=Path, default=Path("docs/night-school.png"))
+    options.add_argument("--out", type=Path, default=Path("docs/pictures/night-school.png"))
     options.add_argument("--json", type=Path)
     given = options.parse_args()
     torch.set_num_threads(1)

@@ -25,11 +25,12 @@ from asking import judged, rows_of
 from indexed import bring_up_to_date, files_below
 
 from codekin.index import Index
+from codekin.learning.gate import JUDGED_KINDS
 from codekin.learning.ground import KeptVectors
 from codekin.learning.history import Run
 from codekin.learning.loop import Training
 from codekin.learning.material import gather
-from codekin.learning.run import JUDGED_KINDS, Order, learn
+from codekin.learning.run import Order, learn
 from codekin.learning.triplets import Mix
 from codekin.models import load_embedder
 from codekin.models.learned import read_learned
@@ -112,7 +113,8 @@ def show(run: Run, seconds: float) -> None:
     """One repository's figures."""
     report = run.report
     for kind, (before, after) in report["all"]["kinds"].items():
-        print(f"  {kind:9} {before:.3f} -> {after:.3f}  {100 * (after - before):+.1f}")
+        count = report["counts"][kind]
+        print(f"  {kind:9} {before:.3f} -> {after:.3f}  {100 * (after - before):+.1f}  of {count} questions")
     gained, general = report["from_base"], report["general"]
     points, low, high = (100 * each for each in (gained["after"] - gained["before"], gained["low"], gained["high"]))
     print(f"  kinds that training does not use {points:+.2f} ({low:+.2f} to {high:+.2f})")

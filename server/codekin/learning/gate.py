@@ -3,9 +3,17 @@
 Knows measurements, no models.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from codekin.learning.judging import Gain
+
+JUDGED_KINDS = ("sentence", "renamed", "half")
+"""Kinds of question that training does not use decide; `role` and `version`, which triplets teach, are reported."""
+
+LEAST_OF_KIND = 30
+"""A kind with fewer questions is reported, and would bring more noise than news into the decision."""
 
 WORST_IN_GENERAL = -0.01
 LEAST_QUESTIONS = 20
@@ -17,6 +25,13 @@ class Decision:
 
     activate: bool
     reason: str
+
+
+def deciding(asked: Sequence[str]) -> tuple[str, ...]:
+    """Of the kinds of all questions those that decide; all that may, where none has enough questions."""
+    counts = Counter(asked)
+    enough = tuple(kind for kind in JUDGED_KINDS if counts[kind] >= LEAST_OF_KIND)
+    return enough or tuple(kind for kind in JUDGED_KINDS if counts[kind])
 
 
 def decide(here: Gain, general: Gain | None, questions: int) -> Decision:

@@ -6,6 +6,7 @@ when the pointer `active` has moved. Knows nothing of processes, schedules or HT
 
 import errno
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from typing import Any
 from codekin.errors import LearningError
 from codekin.index import Index
 from codekin.learning import history
-from codekin.learning.gate import Decision, decide
+from codekin.learning.gate import Decision, decide, deciding
 from codekin.learning.general import general_ground
 from codekin.learning.ground import KeptVectors, Told, lay_ground
 from codekin.learning.judging import Measured, gain, measure
@@ -31,9 +32,6 @@ from codekin.models import checkpoints
 from codekin.models.learned import active_embedder
 from codekin.seams import Embedder
 from codekin.settings import Settings
-
-JUDGED_KINDS = ("sentence", "renamed", "half")
-"""Kinds of question that training does not use decide; `role` and `version`, which triplets teach, are reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,17 +182,19 @@ def _judged(  # noqa: PLR0913, PLR0917 - old, new and what both are measured on
     serving = base.embed if served.space == base.embedder.space else KeptVectors(folder, served, told).embed
     shared = KeptVectors(folder.parent, base.embedder, told).embed
     now, new, begun = (_measured(material, embed) for embed in (serving, taught.embed, base.embed))
-    judged = gain(now, new, JUDGED_KINDS)
+    kinds = deciding(new.kinds)
+    judged = gain(now, new, kinds)
     general = gain(measure(general_ground(shared)), measure(general_ground(taught.embed)))
-    decision = decide(judged, general, sum(kind in JUDGED_KINDS for kind in new.kinds))
+    decision = decide(judged, general, sum(kind in kinds for kind in new.kinds))
     report = {
         "triplets": taught.triplets,
         "note": taught.note,
         "epochs": taught.epochs,
         "questions": len(new.kinds),
+        "counts": dict(Counter(new.kinds)),
         "judged": asdict(judged),
         "all": asdict(gain(now, new)),
-        "from_base": asdict(gain(begun, new, JUDGED_KINDS)),
+        "from_base": asdict(gain(begun, new, kinds)),
         "general": asdict(general),
     }
     return decision, report
