@@ -6,6 +6,7 @@ no changed name.
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 
 from codekin.learning.pieces import Piece
@@ -17,27 +18,26 @@ Pair = tuple[str, str]
 
 
 def cut_out(piece: Piece, chance: Random) -> Pair | None:
-    """A run of its words from anywhere, a fifth to a half of them, and what is left; None of a short one."""
+    """A run of its words from within, a fifth to a half of them, and what is left around it; None of a short one."""
     words = re.findall(r"\S+\s*", piece.code)
     count = len(words)
     if count < LEAST_WORDS:
         return None
     length = chance.randint(count // 5, count // 2)
-    start = chance.randint(0, count - length)
+    start = chance.randint(1, count - length - 1)
     return "".join(words[start : start + length]), "".join([*words[:start], *words[start + length :]])
 
 
 def dealt_out(piece: Piece, chance: Random) -> Pair | None:
-    """Its lines in two hands, each line to one of them by chance; None of a short one."""
+    """Its lines in two hands, each line to one of them by chance; None of a short one, or if the hands are halves."""
     lines = piece.code.split("\n")
-    if len(lines) < LEAST_LINES:
-        return None
     hands = [chance.random() < 0.5 for _ in lines]
-    hands[chance.randrange(len(lines))] = not hands[0] if len(set(hands)) == 1 else hands[0]
+    if len(lines) < LEAST_LINES or sum(one != other for one, other in pairwise(hands)) < 2:
+        return None
     one, other = (
         "\n".join(line for line, hand in zip(lines, hands, strict=True) if hand == side) for side in (True, False)
     )
-    return (one, other) if one.strip() and other.strip() else None
+    return one, other
 
 
 def named(piece: Piece, chance: Random) -> Pair | None:  # noqa: ARG001 - as the others
