@@ -1,17 +1,21 @@
-"""A data folder with daemons of its own, for tests that start real processes."""
+"""A data folder with daemons of its own and the installed command, for tests that start real processes."""
 
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
 
+COMMAND = Path(sys.executable).with_name("codekin")
 BUILD = "1.0.0+100+tests"
 PATIENCE = 60.0
 """Seconds until what must happen counts as not happening, on a machine that is busy."""
@@ -70,3 +74,19 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
     except ProcessLookupError:
         return
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind."""
+
+    status: int
+    out: str
+    err: str
+
+
+def run_codekin(*arguments: object, cwd: Path | None = None, stdin: str = "") -> Done:
+    """Runs the installed command in a pipe."""
+    words = [str(COMMAND), *map(str, arguments)]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=cwd, input=stdin, timeout=280)
+    return Done(done.returncode, done.stdout, done.stderr)

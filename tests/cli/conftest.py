@@ -2,33 +2,13 @@
 
 import os
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from daemons import private_data
+from daemons import private_data, run_codekin
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "mixed"
-COMMAND = Path(sys.executable).with_name("codekin")
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a command left behind."""
-
-    status: int
-    out: str
-    err: str
-
-
-def run_codekin(*arguments: object, cwd: Path | None = None, stdin: str = "") -> Done:
-    """Runs the installed command in a pipe."""
-    words = [str(COMMAND), *map(str, arguments)]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=cwd, input=stdin, timeout=280)
-    return Done(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.fixture(scope="session")

@@ -199,6 +199,7 @@ def test_eval_retrieval_gives_figures_for_each_direction(codekin, tmp_path):
         (("eval", "retrieval"), "--data"),
         (("eval", "retrieval", "--data", "none.jsonl"), "cannot be read"),
         (("eval", "retrieval", "--data", "README.md"), "Line 1"),
+        (("status", "/etc"), "/etc is too much for one"),
         (("daemon", "restart"), "No such command"),
         (("simlar",), "No such command"),
     ],

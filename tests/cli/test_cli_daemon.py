@@ -11,8 +11,7 @@ import pytest
 from codekin import places
 from codekin.cli import daemon
 from codekin.daemon import start
-from conftest import COMMAND, run_codekin
-from daemons import daemons_of, eventually, private_data, processes_of
+from daemons import COMMAND, daemons_of, eventually, private_data, processes_of, run_codekin
 
 
 @pytest.fixture

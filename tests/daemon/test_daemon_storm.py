@@ -1,8 +1,10 @@
 """SIGKILL at random points, many times: nothing left behind, nothing lost, the index as a fresh one."""
 
+import json
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import pytest
 from codekin import places
 from codekin.daemon.client import Client
 from codekin.index import Index
-from daemons import eventually, indexers_of, kill, processes_of
+from codekin.lsp.framing import frame
+from daemons import COMMAND, eventually, indexers_of, kill, processes_of
 
-ROUNDS = 25
+ROUNDS = 50
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -40,20 +43,43 @@ def settle(root: Path) -> None:
         eventually(lambda: client.get("/status", root=str(root))["state"] == "ready")
 
 
+def open_window(root: Path, number: int) -> subprocess.Popen[bytes]:
+    """A window with an unsaved text over one of the files, whose function nothing else holds."""
+    window = subprocess.Popen([COMMAND, "lsp"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    uri = (root / f"file_{number % 12}.ex").as_uri()
+    phantom = (
+        f"defmodule Phantom do\n  def phantom_{number}(x) do\n    x\n    |> a()\n    |> b()\n    |> c()\n  end\nend\n"
+    )
+    opened = {"uri": uri, "languageId": "elixir", "version": 1, "text": phantom}
+    for message in (
+        {"id": 1, "method": "initialize", "params": {"capabilities": {}, "rootUri": root.as_uri()}},
+        {"method": "initialized", "params": {}},
+        {"method": "textDocument/didOpen", "params": {"textDocument": opened}},
+    ):
+        window.stdin.write(frame(json.dumps({"jsonrpc": "2.0", **message}).encode()))
+    window.stdin.flush()
+    return window
+
+
 def test_kills_at_random_points(data, root):
-    """A crash would leave orphans, or lose or invent fragments."""
+    """A crash of daemon, indexer or window would leave orphans, or lose or invent fragments."""
     chance = random.Random(20)
     for number in range(ROUNDS):
         with Client.connect() as client:
             client.post("/workspaces/open", {"root": str(root)})
             write(root, number)
-            time.sleep(chance.uniform(0, 1.5))
-            if number % 2:
+            window = open_window(root, number)
+            time.sleep(chance.uniform(0, 1.2))
+            if number % 3 == 0:
                 os.kill(client.greeting["pid"], signal.SIGKILL)
+                window.kill()
                 eventually(lambda: not processes_of(data))
-            else:
+            elif number % 3 == 1:
                 for pid in indexers_of(data):
                     kill(pid)
+            window.kill()
+            window.wait()
+            window.stdin.close()
     settle(root)
     found = content(data, root)
     with Client.connect() as client:

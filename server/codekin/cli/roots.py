@@ -1,7 +1,8 @@
 """Finds the workspace of a path, and reads places such as PATH:LINE.
 
 The nearest folder upwards counts that is indexed already or holds .codekin.toml or a
-repository; else the topmost one with a build file; else the path's own folder.
+repository; else the topmost one with a build file; else the path's own folder, unless that is
+the user's home or one of the system's.
 """
 
 import re
@@ -14,6 +15,9 @@ from codekin.errors import UsageError
 REPOSITORY_MARKS = (".codekin.toml", ".git", ".hg", ".jj", ".svn")
 BUILD_MARKS = ("mix.exs", "rebar.config", "CMakeLists.txt", "compile_commands.json", "meson.build", "pyproject.toml")
 
+_SYSTEM_NAMES = """bin boot dev etc home lib lib64 media mnt opt private proc root run sbin srv sys tmp usr var
+Applications Library System Users Volumes"""
+SYSTEM_FOLDERS = frozenset(_SYSTEM_NAMES.split())
 _PLACE = re.compile(r"(?P<path>.+?):(?P<line>\d+)(?:-(?P<end>\d+)|:(?P<column>\d+))?")
 
 
@@ -54,7 +58,16 @@ def find_root(data: Path, start: Path, given: Path | None = None) -> Path:
         if _is_indexed(data, one) or any((one / mark).exists() for mark in REPOSITORY_MARKS):
             return one
     built = [one for one in upwards if any((one / mark).exists() for mark in BUILD_MARKS)]
-    return built[-1] if built else folder
+    if built:
+        return built[-1]
+    if folder in {home, Path(folder.anchor)} or _is_of_the_system(folder):
+        raise UsageError(f"{start} is in no workspace, and {folder} is too much for one: name a folder with --root.")
+    return folder
+
+
+def _is_of_the_system(folder: Path) -> bool:
+    """Whether a folder is one of the file system's own, such as /etc or /tmp; a user's folder below it is not."""
+    return folder.parent == Path(folder.anchor) and folder.name in SYSTEM_FOLDERS
 
 
 def real_folder(path: Path) -> Path:

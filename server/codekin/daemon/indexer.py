@@ -7,17 +7,17 @@ input closes, so that nothing stays behind when the daemon dies. Knows nothing o
 import asyncio
 import json
 import logging
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from codekin import places
+from codekin.daemon.child import FAREWELL_SECONDS, Event, child_command, child_events, start_child
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
 
 log = logging.getLogger(__name__)
-
-Event = dict[str, Any]
 
 RESTART_DELAYS = (0.5, 2.0, 10.0, 60.0)
 """Seconds before each restart in a row; the last one repeats."""
@@ -25,7 +25,6 @@ RESTART_DELAYS = (0.5, 2.0, 10.0, 60.0)
 CALM_SECONDS = 60.0
 """A child that ran this long is trusted again."""
 
-FAREWELL_SECONDS = 3.0
 LINE_LIMIT = 8_000_000
 MODULE = "codekin.ingest.child"
 
@@ -36,10 +35,7 @@ class Indexer:
     def __init__(
         self, root: Path, data: Path, heard: Callable[[Event], None], opening: Callable[[], list[Event]]
     ) -> None:
-        self._command = [
-            *(sys.executable, "-P", "-m", MODULE, "--root", str(root)),
-            *("--data-dir", str(data), "--socket", str(places.socket_path(data))),
-        ]
+        self._command = child_command(MODULE, data, root)
         self._log = places.logs_folder(data) / f"indexer-{places.workspace_folder(data, root).name}.log"
         self._cwd = data
         self._heard = heard
@@ -101,26 +97,13 @@ class Indexer:
         with self._log.open("ab") as errors:
             if self._log.stat().st_size > LINE_LIMIT:
                 errors.truncate(0)
-            self._process = process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=PIPE, stdout=PIPE, stderr=errors, cwd=self._cwd, limit=LINE_LIMIT
-            )
+            self._process = process = await start_child(self._command, self._cwd, errors, LINE_LIMIT)
         for command in self._opening():
             self.tell(command)
         try:
-            await self._listen(process)
+            async for event in child_events(process):
+                self._heard(event)
         finally:
             if process.returncode is None and not self._stopping:
                 process.kill()
         return await process.wait()
-
-    async def _listen(self, process: Process) -> None:
-        if process.stdout is None:
-            return
-        async for line in process.stdout:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                log.warning("An indexer wrote a line that is no event.")
-                continue
-            if isinstance(event, dict):
-                self._heard(event)

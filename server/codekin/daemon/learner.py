@@ -4,17 +4,14 @@ Knows nothing of learning, nor of when it is time for it.
 """
 
 import asyncio
-import json
 import os
-import sys
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from asyncio.subprocess import Process
+from collections.abc import AsyncGenerator, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from codekin import places
-
-Event = dict[str, Any]
+from codekin.daemon.child import Event, child_command, child_events, end_child, start_child
 
 MODULE = "codekin.learning.child"
 LINE_LIMIT = 256_000_000
@@ -27,7 +24,6 @@ PAUSE_SECONDS = 120.0
 """A run by the clock rests until the user has asked for nothing for so long."""
 
 LOOK_SECONDS = 2.0
-FAREWELL_SECONDS = 3.0
 
 
 async def learner_events(
@@ -39,19 +35,13 @@ async def learner_events(
     """
     log = places.logs_folder(data) / f"learner-{places.workspace_folder(data, root).name}.log"
     with log.open("wb") as errors:
-        process = await asyncio.create_subprocess_exec(
-            *_command(data, root, options),
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=errors,
-            cwd=data,
-            limit=LINE_LIMIT,
-            env=os.environ | dict.fromkeys(THREADS, str(max(1, (os.cpu_count() or 1) // 2))),
-        )
+        threads = dict.fromkeys(THREADS, str(max(1, (os.cpu_count() or 1) // 2)))
+        command = child_command(MODULE, data, root, _flags(options))
+        process = await start_child(command, data, errors, LINE_LIMIT, threads)
     resting = asyncio.create_task(_rest(process, quiet_seconds)) if options["asked_by"] == "schedule" else None
     try:
         ended = False
-        async for event in _events(process):
+        async for event in child_events(process):
             ended = ended or event.get("event") in {"done", "problem"}
             yield event
         code = await process.wait()
@@ -60,28 +50,15 @@ async def learner_events(
     finally:
         if resting:
             resting.cancel()
-        await _end(process)
+        await end_child(process)
 
 
-def _command(data: Path, root: Path, options: Mapping[str, Any]) -> list[str]:
-    given = [sys.executable, "-P", "-m", MODULE, "--root", str(root), "--data-dir", str(data)]
-    given += ["--socket", str(places.socket_path(data))]
+def _flags(options: Mapping[str, Any]) -> list[str]:
+    given: list[str] = []
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
         given += [flag] if value is True else [flag, str(value)] if value is not False and value is not None else []
     return given
-
-
-async def _events(process: Process) -> AsyncIterator[Event]:
-    if process.stdout is None:
-        return
-    async for line in process.stdout:
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
-            yield event
 
 
 async def _rest(process: Process, quiet_seconds: Callable[[], float]) -> None:
@@ -93,17 +70,6 @@ async def _rest(process: Process, quiet_seconds: Callable[[], float]) -> None:
             process.stdin.write(b"pause\n" if wanted else b"go\n")
             paused = wanted
         await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _end(process: Process) -> None:
-    """The end of its input ends the child; force does if that does not."""
-    if process.stdin:
-        process.stdin.close()
-    try:
-        await asyncio.wait_for(process.wait(), FAREWELL_SECONDS)
-    except TimeoutError:
-        process.kill()
-        await process.wait()
 
 
 def _last_words(code: int, log: Path) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin import places
-from codekin.daemon.learner import Event, learner_events
+from codekin.daemon.child import Event
+from codekin.daemon.learner import learner_events
 from codekin.daemon.work import Priority
 from codekin.errors import CodekinError
 

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from codekin import places
-from codekin.daemon.indexer import Event, Indexer
+from codekin.daemon.child import Event
+from codekin.daemon.indexer import Indexer
 from codekin.errors import StoreError, UsageError
 from codekin.settings import Settings, load_settings, settings_stamp
 

@@ -13,7 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from codekin.daemon.asked import Asked
-from codekin.daemon.indexer import Event
+from codekin.daemon.child import Event
 from codekin.daemon.report import workspace_status
 from codekin.daemon.state import Daemon, daemon_of
 from codekin.daemon.workspaces import Workspace
