@@ -129,7 +129,7 @@ def test_embed_in_its_three_forms(codekin, sample):
     text = answer_of(codekin("embed", "-", "--json", stdin="def add(a, b), do: a + b"))
     assert [len(row["vector"]) for row in text["embeddings"]] == [text["dimensions"]]
     fragments = answer_of(codekin("embed", sample / "lib/storehouse/retry.ex", "--json"))["embeddings"]
-    assert {"path", "name", "start_line", "end_line", "vector"} == set(fragments[0])
+    assert {"path", "name", "start_line", "end_line", "vector", "cut"} == set(fragments[0])
     anew = answer_of(codekin("embed", sample, "--json"))
     assert anew["embedded"] > 90
     assert anew["per_second"] > 0
