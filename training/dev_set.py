@@ -4,29 +4,32 @@
 
 puzzles.jsonl: solutions of puzzles that training never sees, by several hands, in Elixir and C++;
 at most three files a puzzle and language. functions.jsonl: Elixir functions of repositories that
-training never sees; two functions are of one task if their names are the same two or more words
-and they come from different repositories (a name is a weak witness, so figures stay low). In both,
-comments are removed and strings masked; a function's own name is masked too. Rows are
-{id, task, lang, code}, as `codekin eval retrieval` reads them.
+training never sees, of one role by several hands (roles.py says by which witnesses), among others of
+the same repositories. In both, comments are removed and strings masked; a function's own name is
+masked too. Rows are {id, task, lang, code}, as `codekin eval retrieval` reads them.
 """
 
 import argparse
+import itertools
 import json
 import random
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 from corpus import Source, SourceFile, files, load_sources
-from functions import Function, bare, functions_of
-from mine import held_out, words_of
+from functions import bare, functions_of
+from mine import held_out
+from roles import SHORTEST, Place, roles
 from views import drop_preamble, mask_name, mask_strings, strip_comments
 
 Row = dict[str, str]
 MOST_HANDS = 3
 MOST_PUZZLES = 70
-COMMON = 8
-"""A name in more places than this (init, handle_call) is a callback, no task."""
+MOST_FILES = 300
+MOST_REPOSITORIES = 6
+OTHERS = 600
 
 
 def puzzles(sources: list[Source], clones: Path) -> Iterator[Row]:
@@ -45,37 +48,26 @@ def puzzles(sources: list[Source], clones: Path) -> Iterator[Row]:
 
 
 def shared_functions(sources: list[Source], clones: Path) -> Iterator[Row]:
-    """Elixir functions of held-out repositories whose name another of them also has."""
-    places: dict[str, list[tuple[str, Function]]] = defaultdict(list)
-    for source in sources:
-        for file in files(source, clones) if source.held_out else ():
-            for function in functions_of(file) if _is_library(file) else ():
-                places[" ".join(words_of(function.name))].append((source.repository, function))
-    for name, found in sorted(places.items()):
-        one_each = dict(found)
-        if len(one_each) > 1 and len(found) <= COMMON and " " in name:
-            for repository, function in one_each.items():
-                code = mask_strings(mask_name(bare(function), function.name))
-                yield {"id": f"{repository}/{function.name}", "task": name, "lang": "elixir", "code": code}
+    """Elixir functions of one role in several held-out repositories, then others, each a task of its own."""
+    places = [
+        Place(source.repository, file.path, function)
+        for source in sources
+        if source.held_out
+        for file in itertools.islice(filter(_is_library, files(source, clones)), MOST_FILES)
+        for function in functions_of(file)
+    ]
+    groups = roles(places)
+    used = {id(place) for group in groups for place in group}
+    others = [place for place in places if id(place) not in used and len(bare(place.function)) >= SHORTEST]
+    for number, group in enumerate([*groups, *([place] for place in random.Random(0).sample(others, OTHERS))]):
+        for place in group[:MOST_REPOSITORIES]:
+            code = mask_strings(mask_name(bare(place.function), place.function.name))
+            key = f"{place.repository}/{place.path}/{place.function.name}"
+            yield {"id": key, "task": f"{place.function.name}/{number}", "lang": "elixir", "code": code}
 
 
 def _is_library(file: SourceFile) -> bool:
-    return file.path.endswith(".ex") and "/test" not in f"/{file.path}"
-
-
-def distractors(sources: list[Source], clones: Path, count: int) -> Iterator[Row]:
-    """Other functions of the same repositories, each a task of its own."""
-    found = [
-        (f"{source.repository}/{file.path}/{function.name}", function)
-        for source in sources
-        if source.held_out
-        for file in files(source, clones)
-        if _is_library(file)
-        for function in functions_of(file)
-    ]
-    for place, function in random.Random(0).sample(found, min(count, len(found))):
-        code = mask_strings(mask_name(bare(function), function.name))
-        yield {"id": f"other/{place}", "task": place, "lang": "elixir", "code": code}
+    return file.path.endswith(".ex") and not re.search(r"(^|/)(tests?|deps)", file.path)
 
 
 def main() -> None:
@@ -89,8 +81,7 @@ def main() -> None:
     if chosen.only != "functions":
         _write(chosen.out / "puzzles.jsonl", list(puzzles(sources, chosen.clones)))
     if chosen.only != "puzzles":
-        tasks = list(shared_functions(sources, chosen.clones))
-        _write(chosen.out / "functions.jsonl", tasks + list(distractors(sources, chosen.clones, 300)))
+        _write(chosen.out / "functions.jsonl", list(shared_functions(sources, chosen.clones)))
 
 
 def _write(path: Path, rows: list[Row]) -> None:
