@@ -103,10 +103,16 @@ def test_kin_come_with_reasons_and_without_the_query_itself(index: Index) -> Non
 
 def test_scores_above_the_least_only(index: Index) -> None:
     """`--min-score` would show what it should not."""
-    query = _named(index, "lib/counter.ex", "retry")
+    query = _named(index, "lib/counter.ex", "handle_call")
     hits = similar(index, EMBEDDER, query)
     least = hits[1].score
     assert similar(index, EMBEDDER, query, Filters(min_score=least)) == [hit for hit in hits if hit.score >= least]
+
+
+def test_nonsense_finds_nothing(index: Index) -> None:
+    """Whoever asks for what is not there would be shown noise."""
+    assert search(index, EMBEDDER, "zxqv wobble") == []
+    assert search(index, None, "zxqv wobble") == []
 
 
 def test_without_a_model_stored_vectors_and_words_answer(index: Index) -> None:

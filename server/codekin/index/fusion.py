@@ -18,12 +18,17 @@ Scores = NDArray[np.float32]
 DENSE_WEIGHT = 1.5
 LEXICAL_WEIGHT = 1.0
 _SHRINKAGE = 5.0
+_STRANGERS = 0.2
+_OF_SO_MANY = 10_000
+"""How far the likeliest of so many strangers gets on the way from the average to a copy."""
+
 _FORETOLD = 0.5
 _COPY = 0.98
 _EXPECTED_DEVIATION = 0.15
 _EXPECTATION_COUNTS = 2
-"""In a small sample the spread is drawn to what is usual, as if so many values had been seen before: the only other
-function of a workspace would else be its own average."""
+_USUAL_COUNTS = 20
+"""In a small sample the spread and the mean are drawn to what is usual, as if so many values had been seen before: the
+few functions of a small workspace would else be their own average."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,15 @@ def fuse(signals: Sequence[Signal]) -> Scores:
     return np.asarray(total / np.float32(max(own, 1e-3)), np.float32)
 
 
+def shown(scores: Scores, fragments: int) -> Scores:
+    """Fused scores as users see them, between 0 and 1: 0 is what the likeliest of so many strangers gets.
+
+    The largest of n normal deviates grows with the square root of log n.
+    """
+    strangers = _STRANGERS * float(np.sqrt(np.log(max(2, fragments)) / np.log(_OF_SO_MANY)))
+    return np.asarray(np.clip((scores - strangers) / (1 - strangers), 0.0, 1.0), np.float32)
+
+
 def _copies(signals: Sequence[Signal]) -> NDArray[np.bool_]:
     """Which of the sample are the query itself or a copy: they say nothing of how others are spread."""
     copies = np.zeros(len(signals[0].sample), bool)
@@ -81,6 +95,6 @@ def _spread(sample: Scores, usual: float) -> tuple[float, float]:
     if len(present) == 0:
         return usual, 1.0
     count = len(present) + _EXPECTATION_COUNTS
-    mean = (float(present.sum()) + _EXPECTATION_COUNTS * usual) / count
+    mean = (float(present.sum()) + _USUAL_COUNTS * usual) / (len(present) + _USUAL_COUNTS)
     variance = (len(present) * float(present.var()) + _EXPECTATION_COUNTS * _EXPECTED_DEVIATION**2) / count
     return mean, float(np.sqrt(variance))

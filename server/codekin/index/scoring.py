@@ -27,6 +27,11 @@ Mask = NDArray[np.bool_]
 _CROWD = 1024
 """How many rows of the query's language say which rows are near to everybody."""
 
+_BEST_TO_QUESTION = 0.7
+_BEST_MEANING_ACROSS = 0.75
+_BEST_WORDS_ACROSS = 0.3
+"""What the best answers reach where there can be no copy: to a few words, and from language to language."""
+
 
 @dataclass(frozen=True, slots=True)
 class Words:
@@ -84,6 +89,10 @@ class Words:
         """How alike the words of a language's row that has nothing to do with the query are."""
         return USUAL if not self.is_question and self._home(language) == language else 0.0
 
+    def best(self, language: int) -> float:
+        """How alike the words of the best answer are that a language can have."""
+        return 1.0 if self.is_question or self._home(language) == language else _BEST_WORDS_ACROSS
+
     def _compare(self, language: int, weighed: Weighed) -> Scores:
         if self.is_question:
             return answering(self.lexis, self.asked, language, weighed)
@@ -105,8 +114,13 @@ class Meaning:
     snapshot: Snapshot
     vector: Vectors
     home: int | None
-    best: float
-    """The cosine of a perfect answer."""
+    is_question: bool
+
+    def best(self, language: int) -> float:
+        """The cosine of the best answer that a language can have."""
+        if self.is_question:
+            return _BEST_TO_QUESTION
+        return 1.0 if self.home in {None, language} else _BEST_MEANING_ACROSS
 
     def near(self, language: int, rows: Rows, hamming_limit: int, limit: int) -> Rows:
         """The `limit` nearest rows: a Hamming scan first when there are many."""
@@ -135,14 +149,14 @@ class Meaning:
 
 
 def meaning(
-    dense: Dense | None, snapshot: Snapshot, vector: Vectors | None, language: str | None, best: float
+    dense: Dense | None, snapshot: Snapshot, vector: Vectors | None, language: str | None, *, is_question: bool
 ) -> Meaning | None:
     """The dense side of a query; None without vectors."""
     if dense is None or vector is None:
         return None
     vector = np.asarray(vector, np.float32)
     home = snapshot.languages.numbers.get(language) if language else None
-    return Meaning(dense, snapshot, vector if home is None else vector - dense.mean(home), home, best)
+    return Meaning(dense, snapshot, vector if home is None else vector - dense.mean(home), home, is_question)
 
 
 def sample(snapshot: Snapshot, language: int, most: int) -> Rows:

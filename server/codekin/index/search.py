@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from codekin.index.dense import Dense
-from codekin.index.fusion import DENSE_WEIGHT, LEXICAL_WEIGHT, Scores, Signal, fuse
+from codekin.index.fusion import DENSE_WEIGHT, LEXICAL_WEIGHT, Scores, Signal, fuse, shown
 from codekin.index.lexical import LexicalReader
 from codekin.index.lexis import Lexis, ask
 from codekin.index.scoring import Mask, Meaning, Rows, Words, meaning, sample
@@ -24,8 +24,6 @@ _HAMMING_CANDIDATES = 1000
 _DENSE_CANDIDATES = 128
 _LEXICAL_CANDIDATES = 400
 _SAMPLE = 256
-_CLOSEST_TO_WORDS = 0.7
-"""The cosine of a text with a few words that describe it perfectly."""
 
 
 Scored = tuple[Rows, Scores, Scores, Scores]
@@ -91,13 +89,13 @@ def rank(view: View, query: Query, mask: Mask, *, limit: int, exact: bool = Fals
         reading = view.snapshot, view.lexis, view.lexical, view.fetch
         terms = ask(count_terms(query.text))
         words = Words(*reading, query.text, query.name, query.language, terms, query.is_question)
-    best = _CLOSEST_TO_WORDS if query.is_question else 1.0
-    asked = _Asked(view.snapshot, meaning(view.dense, view.snapshot, query.vector, query.language, best), words)
+    known = meaning(view.dense, view.snapshot, query.vector, query.language, is_question=query.is_question)
+    asked = _Asked(view.snapshot, known, words)
     groups = _candidates(asked, mask, exact=exact)
     parts = [_empty(), *(_scored(asked, number, rows) for number, rows in groups.items())]
     rows, scores, cosine, likeness = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((rows, -scores))[:limit]
-    return Ranking(rows[order], np.clip(scores[order], 0.0, 1.0), cosine[order], likeness[order])
+    return Ranking(rows[order], shown(scores[order], len(view.snapshot)), cosine[order], likeness[order])
 
 
 def _empty() -> Scored:
@@ -140,13 +138,13 @@ def _scored(asked: _Asked, language: int, rows: Rows) -> Scored:
     if asked.meaning:
         cosines = asked.meaning.of(language, both)
         excess = asked.meaning.excess(language, both, cosines)
-        best = asked.meaning.best - _mean(cosines - excess)
+        best = asked.meaning.best(language) - _mean(cosines - excess)
         cosine = cosines[order]
         signals.append(Signal(excess[order], excess[: len(usual)], DENSE_WEIGHT, best))
     if asked.words and language in asked.words.lexis.languages:
         known = asked.words.of_sample(language, usual)
         likeness = np.concatenate([known, asked.words.of(language, others)])[order]
-        signals.append(Signal(likeness, known, LEXICAL_WEIGHT, usual=asked.words.usual(language)))
+        signals.append(Signal(likeness, known, LEXICAL_WEIGHT, asked.words.best(language), asked.words.usual(language)))
     scores = fuse(signals) if signals else np.zeros(len(rows), np.float32)
     return rows, scores, cosine, likeness
 

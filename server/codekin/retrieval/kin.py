@@ -16,6 +16,11 @@ _SPARE = 40
 _FETCHED = 12
 _DIGITS = 4
 _ROUNDING = 0.00005
+_FAINTEST = 0.01
+"""Whatever scores less is a stranger: nothing is found rather than noise."""
+
+_ANSWERS = 0.4
+"""The cosine from which on a text without a word of the question may answer it."""
 
 
 def similar(  # noqa: PLR0913, PLR0917 - the question has so many sides
@@ -81,15 +86,16 @@ def _vector(view: View, index: Index, embedder: Embedder | None, fragment: Fragm
 def _hits(index: Index, view: View, asked: Query, fragment: Fragment, choice: tuple[Any, ...]) -> list[Hit]:
     """Ranks, leaves out the query's own place, and joins the parts of one function."""
     filters, limit, exclude = choice
-    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE).above(
-        filters.min_score - _ROUNDING
-    )
+    least = max(filters.min_score - _ROUNDING, _FAINTEST)
+    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE).above(least)
     hits: list[Hit] = []
     shown: list[Fragment] = []
     for place, kin in _fetched(index, view.snapshot.columns.id[ranking.rows].tolist()):
         if len(hits) == limit:
             break
-        if not _overlaps(kin, exclude) and not any(_same_place(kin, other) for other in shown):
+        if _has_evidence(asked, ranking, place) and not (
+            _overlaps(kin, exclude) or any(_same_place(kin, other) for other in shown)
+        ):
             shown.append(kin)
             hits.append(_hit(fragment, kin, ranking, place))
     return hits
@@ -102,6 +108,12 @@ def _fetched(index: Index, ids: list[int]) -> Iterator[tuple[int, Fragment]]:
         for place, key in enumerate(ids[start : start + _FETCHED], start):
             if kin := found.get(key):
                 yield place, kin
+
+
+def _has_evidence(asked: Query, ranking: Ranking, place: int) -> bool:
+    """Whether a hit shares a word with a question, or means nearly the same: next to nothing is always nearest."""
+    shares_words = ranking.likeness[place] > 0
+    return not asked.is_question or bool(shares_words or ranking.cosine[place] >= _ANSWERS)
 
 
 def _hit(query: Fragment, kin: Fragment, ranking: Ranking, place: int) -> Hit:
