@@ -3,7 +3,7 @@
 Runs in worker threads. Knows nothing of HTTP.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import dedent
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from codekin.records import Filters, Fragment, Hit
 if TYPE_CHECKING:
     from codekin.completion.gap import Gap
     from codekin.completion.snippets import Snippet
-    from codekin.index import Index
+    from codekin.index import Index, Space, View
     from codekin.seams import Embedder
 
 LINES_BEFORE, LINES_BEHIND, LINES_SHOWN = 20, 6, 16
@@ -44,22 +44,10 @@ def kin_of(engine: Engine, workspace: Workspace, query: Fragment, filters: Filte
     """Code like a fragment."""
     from codekin import retrieval  # noqa: PLC0415 - brings numpy
 
-    if not workspace.has_index():
-        return Found((), "", NO_INDEX)
-    index, embedder = workspace.index(), embedder_of(engine, workspace)
-    hits = retrieval.similar(index, embedder, query, filters, limit)
-    return Found(hits, *_part_of_vectors(engine, index, embedder, query.digest))
+    def ask(index: "Index", embedder: "Embedder | None", view: "View") -> Sequence[Hit]:
+        return retrieval.similar(index, embedder, query, filters, limit, view=view)
 
-
-def matches_of(engine: Engine, workspace: Workspace, text: str, filters: Filters, limit: int) -> Found:
-    """Code that does what the words say."""
-    from codekin import retrieval  # noqa: PLC0415 - brings numpy
-
-    if not workspace.has_index():
-        return Found((), "", NO_INDEX)
-    index, embedder = workspace.index(), embedder_of(engine, workspace)
-    hits = retrieval.search(index, embedder, text, filters, limit)
-    return Found(hits, *_part_of_vectors(engine, index, embedder, ""))
+    return _of_one_space(engine, workspace, ask, query.digest)
 
 
 def kin_of_place(engine: Engine, workspace: Workspace, gap: "Gap") -> "list[Snippet]":
@@ -78,15 +66,26 @@ def kin_of_place(engine: Engine, workspace: Workspace, gap: "Gap") -> "list[Snip
     return [Snippet(hit.path, _lines(workspace, hit), hit.score) for hit in hits]
 
 
-def _lines(workspace: Workspace, hit: Hit) -> str:
-    """The first lines of what was found, as they are now."""
-    text = workspace.buffers.get(hit.path)
-    try:
-        text = Source(workspace.root, hit.path, text).read()
-    except UsageError:
-        return ""
-    last = min(hit.end_line, hit.start_line + LINES_SHOWN - 1)
-    return dedent("\n".join(text.split("\n")[hit.start_line - 1 : last])).rstrip()
+def matches_of(engine: Engine, workspace: Workspace, text: str, filters: Filters, limit: int) -> Found:
+    """Code that does what the words say."""
+    from codekin import retrieval  # noqa: PLC0415 - brings numpy
+
+    def ask(index: "Index", embedder: "Embedder | None", view: "View") -> Sequence[Hit]:
+        return retrieval.search(index, embedder, text, filters, limit, view)
+
+    return _of_one_space(engine, workspace, ask, "")
+
+
+def _of_one_space(
+    engine: Engine, workspace: Workspace, ask: "Callable[[Index, Embedder | None, View], Sequence[Hit]]", digest: str
+) -> Found:
+    """Asks in one view of the index, with what embeds for its space: another may begin to serve meanwhile."""
+    if not workspace.has_index():
+        return Found((), "", NO_INDEX)
+    index = workspace.index()
+    view = index.view()
+    embedder = _embedder_for(engine, workspace, view.snapshot.space)
+    return Found(ask(index, embedder, view), *_part_of_vectors(engine, index, embedder, digest, view))
 
 
 def counts_of(engine: Engine, workspace: Workspace, fragments: Sequence[Fragment], least: float) -> list[int]:
@@ -107,9 +106,13 @@ def copies_in(workspace: Workspace, filters: Filters, limit: int) -> list[list[H
 
 def embedder_of(engine: Engine, workspace: Workspace) -> "Embedder | None":
     """What embeds a query for the space that serves in this workspace: the model, or what was learned on it."""
+    return _embedder_for(engine, workspace, workspace.index().serving_space())
+
+
+def _embedder_for(engine: Engine, workspace: Workspace, serving: "Space | None") -> "Embedder | None":
     from codekin.models.learned import name_of_space  # noqa: PLC0415 - brings numpy
 
-    base, serving = engine.embedder(), workspace.index().serving_space()
+    base = engine.embedder()
     if base is None or serving is None or serving.fingerprint == base.space:
         return base
     folder = places.learning_folder(workspace.data, workspace.root)
@@ -119,11 +122,25 @@ def embedder_of(engine: Engine, workspace: Workspace) -> "Embedder | None":
     return engine.learned(folder, kept[1]) if kept[1] else base
 
 
-def _part_of_vectors(engine: Engine, index: "Index", embedder: "Embedder | None", digest: str) -> tuple[str, str]:
-    """(space, why not): a stored vector serves without a model, a model only in the space that serves."""
-    serving = index.serving_space()
+def _lines(workspace: Workspace, hit: Hit) -> str:
+    """The first lines of what was found, as they are now."""
+    text = workspace.buffers.get(hit.path)
+    try:
+        text = Source(workspace.root, hit.path, text).read()
+    except UsageError:
+        return ""
+    last = min(hit.end_line, hit.start_line + LINES_SHOWN - 1)
+    return dedent("\n".join(text.split("\n")[hit.start_line - 1 : last])).rstrip()
+
+
+def _part_of_vectors(
+    engine: Engine, index: "Index", embedder: "Embedder | None", digest: str, view: "View"
+) -> tuple[str, str]:
+    """(space, why not): a stored vector serves without a model, a model only in the space that is searched."""
+    serving = view.snapshot.space
     if serving is None:
         return "", engine.degraded() or NO_VECTORS
-    if (embedder and embedder.space == serving.fingerprint) or (digest and index.vector(digest) is not None):
+    stored = digest and index.vector(digest, view) is not None
+    if (embedder and embedder.space == serving.fingerprint) or stored:
         return serving.fingerprint, ""
     return "", OTHER_SPACE if embedder else engine.degraded()

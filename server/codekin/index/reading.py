@@ -154,9 +154,9 @@ class Reader:
         """All vectors of a space in blocks: digests and float32 rows."""
         return spaces.read_vectors(self._database, self.folder, fingerprint)
 
-    def vector(self, digest: str) -> Vectors | None:
-        """The stored vector (dimensions,) of a content hash in the serving space."""
-        dense = self.view().dense
+    def vector(self, digest: str, view: View | None = None) -> Vectors | None:
+        """The stored vector (dimensions,) of a content hash in the space of a view, else in the one that serves now."""
+        dense = (view or self.view()).dense
         if dense is None:
             return None
         with self._reading() as database:

@@ -30,14 +30,15 @@ def similar(  # noqa: PLR0913, PLR0917 - the question has so many sides
     filters: Filters = Filters(),  # noqa: B008 - frozen
     limit: int = 10,
     exclude: tuple[str, int, int] | None = None,
+    view: View | None = None,
 ) -> list[Hit]:
-    """Code like a fragment or a pasted snippet, best first.
+    """Code like a fragment or a pasted snippet, best first; in a `view` of the index, else in its newest state.
 
     `exclude` is a path with its first and last line: nothing that overlaps is returned. It
     defaults to the fragment's own place. Without an embedder the words alone decide, unless
     the fragment's vector is stored.
     """
-    view = index.view()
+    view = view or index.view()
     fragment = query if isinstance(query, Fragment) else read_snippet(query, view.snapshot.languages.words())
     if exclude is None and fragment.path:
         exclude = (fragment.path, fragment.start_line, fragment.end_line)
@@ -47,18 +48,19 @@ def similar(  # noqa: PLR0913, PLR0917 - the question has so many sides
     return _hits(index, view, asked, fragment, (filters, limit, exclude))
 
 
-def search(
+def search(  # noqa: PLR0913, PLR0917 - the question has so many sides
     index: Index,
     embedder: Embedder | None,
     text: str,
     filters: Filters = Filters(),  # noqa: B008 - frozen
     limit: int = 10,
+    view: View | None = None,
 ) -> list[Hit]:
     """Code that does what the words say, or that is like a pasted snippet."""
+    view = view or index.view()
     if is_code(text):
-        return similar(index, embedder, text, filters, limit)
+        return similar(index, embedder, text, filters, limit, view=view)
     fragment = Fragment("", "", "file", "", 1, 1, text)
-    view = index.view()
     asked = Query(text, _vector(view, index, embedder, fragment, "query"), is_question=True)
     return _hits(index, view, asked, fragment, (filters, limit, None))
 
@@ -76,7 +78,7 @@ def _vector(view: View, index: Index, embedder: Embedder | None, fragment: Fragm
     space = view.snapshot.space
     if space is None or view.dense is None:
         return None
-    if kind == "passage" and (stored := index.vector(fragment.digest)) is not None:
+    if kind == "passage" and (stored := index.vector(fragment.digest, view)) is not None:
         return stored
     if embedder is None or embedder.space != space.fingerprint:
         return None
