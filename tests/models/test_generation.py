@@ -15,6 +15,7 @@ from codekin.models.drafting import prompt_lookup
 from codekin.models.generation import Generated, Generator, Step
 from codekin.models.loading import Options
 from codekin.models.sampling import Sampling
+from codekin.models.together import generate_together
 
 PROMPT = "def add(first, second):\n    return first"
 EXACT = Options(dtype="float32")
@@ -68,6 +69,36 @@ def test_a_cache_of_another_prompt_is_not_mixed_in(starcoder: Generator) -> None
         apart.append(starcoder.generate(ids, Sampling(max_tokens=12)).tokens)
     starcoder.forget()
     assert [starcoder.generate(ids, Sampling(max_tokens=12)).tokens for ids in prompts] == apart
+
+
+def test_texts_written_together_are_those_written_alone(folder: Path) -> None:
+    """A text that another one's keys, end, draft or randomness gets into."""
+    generator = load_generator(str(folder), EXACT)
+    alone = load_generator(str(folder), EXACT)
+    texts = [PROMPT, "x", PROMPT + " + 1", "", "return a\n" * 40, PROMPT, "deffed", "z = 1", "y", "y" * 300, "0"]
+    samplings = [
+        *(Sampling(max_tokens=count) for count in (30, 1, 17, 2)),
+        Sampling(max_tokens=20, temperature=0.9, seed=5),
+        Sampling(max_tokens=25, stop=("e", "\n")),
+        Sampling(max_tokens=12, regex="[0-9]+;"),
+        Sampling(max_tokens=20, repetition_penalty=1.3, logprobs=2),
+        *(Sampling(max_tokens=9) for _ in range(3)),
+    ]
+    drafts = [None, None, prompt_lookup(), None, prompt_lookup(), None, None, None, lambda _: [7, 8], None, None]
+    requests = [
+        (generator.prompt(text), sampling, draft)
+        for text, sampling, draft in zip(texts, samplings, drafts, strict=True)
+    ]
+    *steps, found = generate_together(generator, requests)
+    assert all(step == Step() for step in steps)
+    for (ids, sampling, _), one in zip(requests, found, strict=True):
+        alone.forget()
+        expected = alone.generate(ids, sampling)
+        assert (one.text, one.tokens, one.finish) == (expected.text, expected.tokens, expected.finish)
+    assert found[2].reused >= len(requests[0][0]) - 1
+    again = generate_together(generator, requests[::-1])
+    assert [one.text for one in list(again)[-1]] == [one.text for one in found[::-1]]
+    assert list(generate_together(generator, [])) == [[]]
 
 
 def test_a_prefill_and_a_text_can_be_left_at_each_step(starcoder: Generator) -> None:

@@ -86,6 +86,16 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """New tokens of one sequence behind its cache: their positions, and which they see (None: all before)."""
+
+    ids: Sequence[int]
+    cache: Cache
+    places: Places
+    mask: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
 class Decoder:
     """The weights of a decoder, ready to run."""
 
@@ -113,10 +123,20 @@ class Decoder:
 
         The tokens go behind those in the cache, which then holds them too.
         """
-        past, count = len(cache.ids), len(ids)
-        rows = self._rows(ids, cache, slice(past, past + count), self._mask(past, count))
+        rows = self._rows([self._behind(ids, cache)])
         cache.ids.extend(ids)
         return self._logits(rows if every else rows[-1:])
+
+    @torch.inference_mode()
+    def forward_many(self, parts: Sequence[tuple[Sequence[int], Cache]]) -> list[Tensor]:
+        """The same for several sequences, each with a cache of its own: logits after every token of each.
+
+        The weights are read once for all of them, and nothing is padded.
+        """
+        rows = self._rows([self._behind(ids, cache) for ids, cache in parts])
+        for ids, cache in parts:
+            cache.ids.extend(ids)
+        return list(torch.split(self._logits(rows), [len(ids) for ids, _ in parts]))
 
     @torch.inference_mode()
     def branches(self, ids: Sequence[int], parents: Sequence[int], cache: Cache) -> Tensor:
@@ -135,30 +155,34 @@ class Decoder:
         bias[:, past:].masked_fill_(~seen, float("-inf"))
         device = self.words.device
         places = torch.tensor(depths, device=device) + past
-        return self._logits(self._rows(ids, cache, places, bias.to(device)))
+        return self._logits(self._rows([_Part(ids, cache, places, bias.to(device))]))
 
-    def _rows(self, ids: Sequence[int], cache: Cache, places: Places, mask: Tensor | None) -> Tensor:
+    def _behind(self, ids: Sequence[int], cache: Cache) -> "_Part":
         past, count = len(cache.ids), len(ids)
-        _reserve(cache, past + count)
+        return _Part(ids, cache, slice(past, past + count), self._mask(past, count))
+
+    def _rows(self, parts: "Sequence[_Part]") -> Tensor:
+        """Hidden rows of all tokens of all parts; the caches hold their keys and values then."""
+        ids = [number for part in parts for number in part.ids]
         rows = functional.embedding(torch.tensor(ids, device=self.words.device), self.words)
         if self.places is not None:
-            rows = rows + self.places[places]
+            rows = rows + torch.cat([self.places[part.places] for part in parts])
+        for part in parts:
+            _reserve(part.cache, len(part.cache.ids) + len(part.ids))
         for number, block in enumerate(self.blocks):
-            rows = self._block(block, rows, (cache.keys[number], cache.values[number]), (past, places), mask)
+            rows = self._block(block, rows, parts, number)
         return rows
 
     def _logits(self, rows: Tensor) -> Tensor:
         return self.head(self._normed(rows, self.norm)).float()
 
-    def _block(
-        self,
-        block: Block,
-        rows: Tensor,
-        buffers: tuple[Tensor, Tensor],
-        where: tuple[int, Places],
-        mask: Tensor | None,
-    ) -> Tensor:
-        mixed = self._attend(block.attention_in(self._normed(rows, block.attention_norm)), buffers, where, mask)
+    def _block(self, block: Block, rows: Tensor, parts: "Sequence[_Part]", number: int) -> Tensor:
+        packed = block.attention_in(self._normed(rows, block.attention_norm))
+        if len(parts) == 1:
+            mixed = self._attend(packed, parts[0], number)
+        else:
+            each = torch.split(packed, [len(part.ids) for part in parts])
+            mixed = torch.cat([self._attend(rows, part, number) for rows, part in zip(each, parts, strict=True)])
         rows = rows + block.attention_out(mixed)
         wide = block.feed_in(self._normed(rows, block.feed_norm))
         if self.shape.gated:
@@ -168,19 +192,16 @@ class Decoder:
             wide = functional.gelu(wide, approximate="tanh")
         return rows + block.feed_out(wide)
 
-    def _attend(
-        self, packed: Tensor, buffers: tuple[Tensor, Tensor], where: tuple[int, Places], mask: Tensor | None
-    ) -> Tensor:
-        """Attention of packed rows (n, (heads + 2 groups) * width) over the cache and themselves.
+    def _attend(self, packed: Tensor, part: "_Part", number: int) -> Tensor:
+        """Attention of packed rows (n, (heads + 2 groups) * width) over the part's cache and themselves.
 
-        `where` is how many tokens the cache holds, and the new ones' positions. The heads that share a key
-        count as further rows of it, so that no key is repeated.
+        The heads that share a key count as further rows of it, so that no key is repeated.
         """
-        (past, places), shape, count = where, self.shape, packed.shape[0]
+        past, mask, shape, count = len(part.cache.ids), part.mask, self.shape, packed.shape[0]
         heads, groups, width = shape.heads, shape.groups, shape.head_width
         packed = packed.view(count, heads + 2 * groups, width)
-        turned = self._turned(packed[:, : heads + groups], places)
-        keys, values = buffers
+        turned = self._turned(packed[:, : heads + groups], part.places)
+        keys, values = part.cache.keys[number], part.cache.values[number]
         keys[:, past : past + count] = turned[:, heads:].transpose(0, 1)
         values[:, past : past + count] = packed[:, heads + groups :].transpose(0, 1)
         query = turned[:, :heads].view(count, groups, -1, width).transpose(0, 1).reshape(groups, -1, width)

@@ -4,7 +4,7 @@ One `Generator` serves one request at a time and yields after each step, so that
 can withdraw it within a token. Knows nothing of threads or HTTP.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -109,15 +109,20 @@ class Generator:
 
     def steps(self, ids: Sequence[int], sampling: Sampling, draft: Draft | None = None) -> Iterator[Step | Generated]:
         """Steps with new text, many of them empty during the prefill; the last value is the Generated."""
+        run = self.begin(ids, sampling, draft)
+        yield from run.prefill()
+        while not run.finish:
+            yield run.take(self.decoder.forward(run.offer(), run.cache, every=True))
+        yield run.result()
+
+    def begin(
+        self, ids: Sequence[int], sampling: Sampling, draft: Draft | None = None, busy: Sequence[Cache] = ()
+    ) -> "Run":
+        """A request that is about to be prefilled, beside others whose caches are `busy`. Raises UsageError."""
         self._require_room(ids, sampling)
         constraint = Beginning(self.openings, sampling.begins) if sampling.begins else self.grammars.start(sampling)
-        cache, reused = self.cache_for(ids)
-        run = _Run(self, list(ids), sampling, constraint, Drafting(draft), cache)
-        for start in range(reused, len(ids) - 1, PREFILL_SLICE):
-            self.decoder.forward(ids[start : min(start + PREFILL_SLICE, len(ids) - 1)], cache)
-            yield Step()
-        yield from run.steps()
-        yield run.result(reused)
+        cache, reused = self.cache_for(ids, busy)
+        return Run(self, list(ids), sampling, constraint, Drafting(draft), cache, reused)
 
     def generate(self, ids: Sequence[int], sampling: Sampling, draft: Draft | None = None) -> Generated:
         """The whole text at once."""
@@ -139,25 +144,32 @@ class Generator:
                 f"{self.context}; shorten the prompt or ask for fewer."
             )
 
-    def cache_for(self, ids: Sequence[int]) -> tuple[Cache, int]:
-        """A cache that holds a prefix of the prompt (all but its last token at most), and how much."""
-        shared = [(_common(cache.ids, ids), number) for number, cache in enumerate(self._caches)]
+    def cache_for(self, ids: Sequence[int], busy: Sequence[Cache] = ()) -> tuple[Cache, int]:
+        """A cache that holds a prefix of the prompt (all but its last token at most), and how much.
+
+        What the `busy` caches of other requests hold is copied.
+        """
+        known = [*self._caches, *(cache for cache in busy if not _is_among(cache, self._caches))]
+        shared = [(_common(cache.ids, ids), number) for number, cache in enumerate(known)]
         length, number = max(shared, default=(0, -1))
         length = min(length, len(ids) - 1)
-        if length and length >= WORTH_KEEPING * len(self._caches[number].ids):
+        if not length:
+            cache = self.decoder.new_cache()
+        elif length >= WORTH_KEEPING * len(known[number].ids) and not _is_among(known[number], busy):
             cache = self._caches.pop(number)
             cache.cut(length)
-        elif length:
-            cache = self._caches[number].copy(length)
         else:
-            cache = self.decoder.new_cache()
+            cache = known[number].copy(length)
         self._caches = [*self._caches, cache][-CACHES:]
         return cache, length
 
 
-@dataclass(slots=True)
-class _Run:
-    """One request under way: `ids` are the prompt and what came so far."""
+@dataclass(slots=True, eq=False)
+class Run:
+    """One request under way: `ids` are the prompt and what came so far, `reused` of them were in the cache.
+
+    After `prefill` whoever runs it reads what `offer` gives and hands the logits to `take`, until there is a `finish`.
+    """
 
     generator: Generator
     ids: list[int]
@@ -165,44 +177,58 @@ class _Run:
     constraint: Constraint | Beginning | None
     drafting: Drafting
     cache: Cache
+    reused: int = 0
     finish: str = ""
     choices: list[Choice] = field(default_factory=list)
     prompt_length: int = field(init=False)
     text: TextStream = field(init=False)
+    source: torch.Generator = field(init=False)
+    _draft: list[int] = field(default_factory=list)
+    _pending: int = 0
 
     def __post_init__(self) -> None:
         self.prompt_length = len(self.ids)
         self.text = TextStream(self.sampling.stop)
+        self.source = random_source(self.sampling)
 
-    def steps(self) -> Iterator[Step]:
-        """Tokens until an end."""
-        source = random_source(self.sampling)
-        while not self.finish:
-            room = self.sampling.max_tokens - (len(self.ids) - self.prompt_length) - 1
-            draft = self.drafting.propose(self.ids, room)
-            pending = self.ids[len(self.cache.ids) :]
-            logits = self.generator.decoder.forward([*pending, *draft], self.cache, every=True)[len(pending) - 1 :]
-            before, known = len(self.ids), len(self.choices)
-            pieces = self._walk(logits, draft, lambda row: choose(row, self.sampling, self.ids, source))
-            self.drafting.learn(len(draft), min(len(draft), max(0, len(self.ids) - before - 1)))
-            # What was drafted wrongly must not stay in the cache.
-            self.cache.cut(min(len(self.cache.ids), len(self.ids) - 1))
-            if self.finish:
-                pieces += self.text.finish()
-            yield Step(pieces, tuple(self.ids[before:]), tuple(self.choices[known:]), self.finish)
+    def prefill(self) -> Iterator[Step]:
+        """Reads the prompt but for its last token, slice by slice."""
+        last = self.prompt_length - 1
+        for start in range(self.reused, last, PREFILL_SLICE):
+            self.generator.decoder.forward(self.ids[start : min(start + PREFILL_SLICE, last)], self.cache)
+            yield Step()
 
-    def result(self, reused: int) -> Generated:
+    def offer(self) -> list[int]:
+        """The tokens to be read next: what the cache lacks, and a draft."""
+        room = self.sampling.max_tokens - (len(self.ids) - self.prompt_length) - 1
+        self._draft = self.drafting.propose(self.ids, room)
+        pending = self.ids[len(self.cache.ids) :]
+        self._pending = len(pending)
+        return [*pending, *self._draft]
+
+    def take(self, logits: Tensor) -> Step:
+        """What comes of the logits (n, vocabulary) after each offered token."""
+        before, known, draft = len(self.ids), len(self.choices), self._draft
+        pieces = self._walk(logits[self._pending - 1 :], draft)
+        self.drafting.learn(len(draft), min(len(draft), max(0, len(self.ids) - before - 1)))
+        # What was drafted wrongly must not stay in the cache.
+        self.cache.cut(min(len(self.cache.ids), len(self.ids) - 1))
+        if self.finish:
+            pieces += self.text.finish()
+        return Step(pieces, tuple(self.ids[before:]), tuple(self.choices[known:]), self.finish)
+
+    def result(self) -> Generated:
         """All of it."""
         tokens = tuple(self.ids[self.prompt_length :])
-        drafted = self.drafting.accepted
-        return Generated(self.text.text, tokens, self.finish, self.prompt_length, reused, drafted, tuple(self.choices))
+        counts = self.prompt_length, self.reused, self.drafting.accepted
+        return Generated(self.text.text, tokens, self.finish, *counts, tuple(self.choices))
 
-    def _walk(self, logits: Tensor, draft: list[int], pick: Callable[[Tensor], int]) -> str:
+    def _walk(self, logits: Tensor, draft: list[int]) -> str:
         """Choose a token for each row of logits as long as the draft foresaw the one before."""
         pieces = ""
         for number, row in enumerate(logits):
             allowed = self.constraint.restrict(row) if self.constraint else row
-            token = pick(allowed)
+            token = choose(allowed, self.sampling, self.ids, self.source)
             pieces += self._take(token, allowed)
             if self.finish or number >= len(draft) or token != draft[number]:
                 break
@@ -235,6 +261,11 @@ class _Run:
         return Choice(
             token, piece.decode("utf-8", "replace"), float(logprobs[token]), rivals if self.sampling.logprobs else ()
         )
+
+
+def _is_among(cache: Cache, others: Sequence[Cache]) -> bool:
+    """The very same cache, whatever it holds."""
+    return any(cache is other for other in others)
 
 
 def _common(first: Sequence[int], second: Sequence[int]) -> int:

@@ -18,6 +18,7 @@ from codekin.models.lanes import Lanes
 from codekin.models.remote_generation import RemoteGenerator
 from codekin.models.residency import Residency
 from codekin.models.sampling import Sampling
+from codekin.models.together import generate_together
 
 Result = TypeVar("Result")
 
@@ -93,8 +94,13 @@ class GenerationService:
         return self.submit(ask).result()
 
     def generate_batch(self, asks: Sequence[Ask]) -> list[Generated]:
-        """The texts in the order asked for."""
-        return [future.result() for future in [self.submit(ask) for ask in asks]]
+        """The texts in the order asked for, those of one model written side by side; blocks until they are there."""
+        return self.submit_batch(asks).result()
+
+    def submit_batch(self, asks: Sequence[Ask], cancelled: threading.Event | None = None) -> Future[list[Generated]]:
+        """The same, soon; Cancelled is raised within a token after `cancelled` is set."""
+        future = self._lanes.submit(lambda: self._together(asks), "query", cancelled)
+        return cast("Future[list[Generated]]", future)  # the last step is the result
 
     def stream(self, ask: Ask, cancelled: threading.Event | None = None) -> Iterator[Step | Generated]:
         """Steps as they come, the Generated last; leaving the iteration withdraws the work."""
@@ -128,6 +134,30 @@ class GenerationService:
                 arrived(step)
             yield step
 
+    def _together(self, asks: Sequence[Ask]) -> Iterator[Step | list[Generated]]:
+        found: dict[int, Generated] = {}
+        for model in dict.fromkeys(ask.model for ask in asks):
+            numbers = [number for number, ask in enumerate(asks) if ask.model == model]
+            for texts in self._of_one(model, [asks[number] for number in numbers]):
+                yield Step()
+                found |= dict(zip(numbers, texts, strict=False))
+        yield [found[number] for number in range(len(asks))]
+
+    def _of_one(self, model: str, asks: Sequence[Ask]) -> Iterator[list[Generated]]:
+        """The texts of one model, last; nothing before. A server elsewhere is asked for one after the other."""
+        if model == REMOTE and self._remote is not None:
+            texts: list[Generated] = []
+            for ask in asks:
+                for step in self._steps(ask):
+                    texts += [step] if isinstance(step, Generated) else []
+                    yield []
+            yield texts
+            return
+        generator = self._generator(model)
+        requests = [(_ids(generator, ask), ask.sampling, ask.draft) for ask in asks]
+        for each in generate_together(generator, requests):
+            yield each if isinstance(each, list) else []
+
     def _steps(self, ask: Ask) -> Iterator[Step | Generated]:
         if ask.model == REMOTE and self._remote is not None:
             silent = True
@@ -144,11 +174,7 @@ class GenerationService:
                 return
         generator = self._generator(ask.model)
         yield Step()
-        if ask.suffix is None:
-            ids = generator.prompt(ask.prompt, ask.chat)
-        else:
-            ids = generator.infill(ask.prompt, ask.suffix, generator.context - ask.sampling.max_tokens)
-        yield from generator.steps(ids, ask.sampling, ask.draft)
+        yield from generator.steps(_ids(generator, ask), ask.sampling, ask.draft)
 
     def _generator(self, model: str) -> Generator:
         """The generator, loaded if need be once there is room; what runs on one that is let go runs on."""
@@ -171,3 +197,9 @@ class GenerationService:
 
     def _let_go(self, model: str) -> None:
         self._generators.pop(model, None)
+
+
+def _ids(generator: Generator, ask: Ask) -> list[int]:
+    if ask.suffix is None:
+        return generator.prompt(ask.prompt, ask.chat)
+    return generator.infill(ask.prompt, ask.suffix, generator.context - ask.sampling.max_tokens)

@@ -97,8 +97,7 @@ async def completions(request: Request) -> Response:
         return StreamingResponse(_events(service, asks, answer, wants_usage), media_type="text/event-stream")
     withdrawn = threading.Event()
     try:
-        futures = [service.submit(ask, withdrawn) for ask in asks]
-        found = [await asyncio.wrap_future(future) for future in futures]
+        found = await asyncio.wrap_future(service.submit_batch(asks, withdrawn))
     finally:
         withdrawn.set()
     return JSONResponse(answer.whole(found))
