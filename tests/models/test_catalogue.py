@@ -87,8 +87,10 @@ def test_what_does_not_fit_is_told_with_what_would() -> None:
     assert "int8" in tight.advice
     assert plan(both, 16 * GB, "int8").fits
     assert plan(both, 24 * GB).fits
-    assert "evicted" in plan(both, 9 * GB).advice
-    assert "512 tokens" in plan(both, 8 * GB).advice
+    assert "int4" in plan(both, 10 * GB).advice
+    assert plan(both, 10 * GB, "int4").fits
+    assert "evicted" in plan(both, 6 * GB).advice
+    assert "512 tokens" in plan(both, 9 * GB // 2).advice
     assert "at least" in plan(both, 1 * GB).advice
 
 

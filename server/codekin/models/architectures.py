@@ -13,13 +13,13 @@ from torch import Tensor
 
 from codekin.errors import CheckpointError
 from codekin.models.decoder import Block, Decoder, Norm, Shape, rotation_tables
-from codekin.models.linears import Linear, Plain, quantised
+from codekin.models.linears import Finish, Linear, Plain, as_it_is
 
 
 def build_decoder(
-    tensors: Mapping[str, Tensor], config: Mapping[str, Any], dtype: torch.dtype, int8: bool = False
+    tensors: Mapping[str, Tensor], config: Mapping[str, Any], dtype: torch.dtype, finish: Finish = as_it_is
 ) -> Decoder:
-    """A decoder of the family that `config["model_type"]` names; with `int8` its products in 8 bits.
+    """A decoder of the family that `config["model_type"]` names; `finish` makes its linear layers.
 
     Raises CheckpointError where a tensor is missing, has the wrong shape, or the config asks
     for something that is not supported.
@@ -29,7 +29,7 @@ def build_decoder(
         raise CheckpointError(f"A {family} cannot generate here; there are {', '.join(_FAMILIES)}.")
     shape = _SHAPES[family](config)
     names = _FAMILIES[family]
-    parts = _Parts(tensors, shape, dtype, int8)
+    parts = _Parts(tensors, shape, dtype, finish)
     words = parts.tensor(names.words, (shape.vocabulary, shape.hidden))
     tied = bool(config.get("tie_word_embeddings", family == "gpt_bigcode")) or "lm_head.weight" not in tensors
     head = Plain(words) if tied else Plain(parts.tensor("lm_head.weight", (shape.vocabulary, shape.hidden)))
@@ -100,7 +100,7 @@ class _Parts:
     tensors: Mapping[str, Tensor]
     shape: Shape
     dtype: torch.dtype
-    int8: bool
+    finish: Finish
 
     def tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
         found = self.tensors.get(name)
@@ -122,7 +122,7 @@ class _Parts:
         return self.finished(Plain(torch.cat(weights) if len(weights) > 1 else weights[0], bias))
 
     def finished(self, layer: Plain) -> Linear:
-        return quantised(layer) if self.int8 else layer
+        return self.finish(layer)
 
 
 def _block(parts: _Parts, names: _Names, number: int) -> Block:

@@ -21,6 +21,7 @@ from codekin.models.checks import check_folder
 from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled, with_head
 from codekin.models.generation import Generator
 from codekin.models.kernels import fastest_kernel
+from codekin.models.linears import finish_for
 from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained, torch_dtype
 from codekin.models.remote import RemoteEmbedder
 from codekin.models.vocabulary import Vocabulary
@@ -120,26 +121,24 @@ def load_generator(name: str, options: Options) -> Generator:
     if folder is None:
         raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
     device = planner.device_for(options.device)
-    dtype, int8 = _generator_dtype(options.dtype, device)
-    _require_memory(model, "int8" if int8 else str(dtype).removeprefix("torch."), 4096, options, device)
+    dtype, bits = _generator_dtype(options.dtype, device)
+    finish = finish_for(bits, device)
+    _require_memory(model, f"int{bits}" if bits < 16 else str(dtype).removeprefix("torch."), 4096, options, device)
     files = check_folder(folder, model.architecture)
     tensors = {name: tensor for file in files for name, tensor in read_tensors(file).items()}
-    decoder = build_decoder(tensors, read_json(folder / "config.json"), dtype, int8)
+    decoder = build_decoder(tensors, read_json(folder / "config.json"), dtype, finish)
     vocabulary = Vocabulary(folder / "tokenizer.json")
     return Generator(model.key, model, decoder.to(device), vocabulary, sum(file.stat().st_size for file in files))
 
 
-def _generator_dtype(dtype: str, device: str) -> tuple[torch.dtype, bool]:
-    """The dtype of the activations, and whether the weights are kept in 8 bits."""
-    if dtype == "int4":
-        raise ModelError("Weights in 4 bits are not run here; set models.dtype to int8 or auto.")
-    if dtype == "auto" and device == "cpu":
-        fast = fastest_kernel().dtype
-        return fast, fast is torch.bfloat16
-    if dtype == "int8":
-        return (fastest_kernel().dtype if device == "cpu" else torch.bfloat16), device == "cpu"
-    named = {"auto": torch.float16 if device == "mps" else torch.bfloat16}
-    return named.get(dtype) or getattr(torch, dtype), False
+def _generator_dtype(dtype: str, device: str) -> tuple[torch.dtype, int]:
+    """The dtype of the activations, and the bits in which the weights are kept (16: as the activations)."""
+    fast = fastest_kernel().dtype if device == "cpu" else torch.float16 if device == "mps" else torch.bfloat16
+    if dtype in ("int8", "int4"):
+        return fast, int(dtype.removeprefix("int"))
+    if dtype == "auto":
+        return fast, 8 if device == "cpu" and fast is torch.bfloat16 else 16
+    return getattr(torch, dtype), 16
 
 
 def read_head(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.float32]], str]:

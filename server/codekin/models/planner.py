@@ -14,7 +14,7 @@ from codekin.errors import ModelError
 from codekin.models.catalogue import Model, find_model
 
 WEIGHT_BITS = {"float32": 32, "bfloat16": 16, "float16": 16, "int8": 8, "int4": 4}
-SCALE_SHARE = {"int8": 1.005, "int4": 1.07}
+SCALE_SHARE = {"int8": 1.005, "int4": 1.125}
 """Quantised weights carry a scale a row (int8) or a scale and a zero point a group of 64 (int4)."""
 
 PREFILL_SLICE = 128
@@ -149,7 +149,7 @@ def _dtype_of(model: Model, dtype: str) -> str:
 
 
 def _dtypes_for(device: str) -> tuple[str, ...]:
-    return ("bfloat16", "int8") if device == "cuda" else ("float32", "bfloat16", "int8")
+    return ("bfloat16", "int8", "int4") if device == "cuda" else ("float32", "bfloat16", "int8", "int4")
 
 
 def _advice(models: Sequence[Model], memory: int, context: int) -> str:
@@ -157,11 +157,11 @@ def _advice(models: Sequence[Model], memory: int, context: int) -> str:
     for tokens in (context, min(context, SHORT_CONTEXT)):
         limit = f" with a context of {tokens} tokens" if tokens != context else ""
         for together in (True, False):
-            for dtype in ("bfloat16", "int8"):
+            for dtype in ("bfloat16", "int8", "int4"):
                 if _fit(models, memory, dtype, tokens, together):
                     how = "They fit" if together else "They fit one at a time, the one used least lately evicted,"
                     return f"{how} with the generator's weights in {dtype}{limit}."
-    smallest = RUNTIME_BYTES + max(need(model, _dtype_of(model, "int8"), SHORT_CONTEXT).total for model in models)
+    smallest = RUNTIME_BYTES + max(need(model, _dtype_of(model, "int4"), SHORT_CONTEXT).total for model in models)
     return f"They do not fit in any way; at least {gigabytes(smallest)} are needed."
 
 
