@@ -118,11 +118,11 @@ def test_a_sure_repository_wins_over_an_unsure_generator():
 
 def test_a_larger_generator_is_believed_more():
     """A model fifty times as large would be held for as weak as the one that the weights are fitted with."""
-    known = Weighed("fetch(id)", 0.4, False, [-2.5, -1.5, -0.5], [-1.0])
-    other = Weighed("find(id)", 0.0, True, [-0.1, -0.2, -0.1], [-1.5])
-    chances = [{guess.text: guess.confidence for guess in weighed([known, other], trust)} for trust in (0.0, 0.68)]
-    assert chances[1]["find(id)"] > chances[0]["find(id)"]
-    assert all(0 < sum(each.values()) <= 1 for each in chances)
+    known = Weighed("fetch(id)", 0.75, False, [-2.5, -1.5, -0.5], [-1.0])
+    other = Weighed("find(id)", 0.0, True, [-0.3, -0.3, -0.3], [-1.5])
+    by_trust = [weighed([known, other], trust) for trust in (0.0, 0.68)]
+    assert [found[0].text for found in by_trust] == ["fetch(id)", "find(id)"]
+    assert all(0 < sum(guess.confidence for guess in found) <= 1 for found in by_trust)
 
 
 def test_a_prompt_stays_as_it_is_while_a_word_is_typed(corpus, generator):

@@ -123,7 +123,9 @@ def prompt_of(writers: Writers, gap: Gap) -> Prompt:
     """The prompt for a gap, with kin if they are wanted."""
     generation = writers.generation
     kin = kin_for(writers.corpus, gap, generation)
-    return prompt_for(writers.generator, gap, kin, most=generation.prompt_tokens, repository=generation.repository)
+    # A line and the block behind it have to find room, too.
+    most = min(generation.prompt_tokens, writers.generator.context - 2 * generation.max_tokens)
+    return prompt_for(writers.generator, gap, kin, most=most, repository=generation.repository)
 
 
 def kin_for(corpus: Corpus, gap: Gap, generation: Generation) -> list[Snippet]:

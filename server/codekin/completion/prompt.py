@@ -51,7 +51,8 @@ def prompt_for(
         text = generator.vocabulary.decode(remarks) + window(settled, room * CHARACTERS_A_TOKEN)
         return Prompt(generator.infill(text, _behind(gap, room), most, suffix_first=True), begins)
     below = generator.vocabulary.encode_inside(f"{_behind(gap, room).strip()}\n\n")[: room // SUFFIX_SHARE]
-    read = generator.vocabulary.encode_inside(window(settled, (room - len(below)) * CHARACTERS_A_TOKEN))
+    room -= len(below)
+    read = _cut(generator.vocabulary.encode_inside(window(settled, room * CHARACTERS_A_TOKEN)), room)
     beginning = generator.prompt("") if generator.model.begin_id is not None else []
     return Prompt([*beginning, *remarks, *below, *read] or generator.prompt(""), begins)
 
@@ -79,6 +80,12 @@ def _kept(generator: "Generator", text: str, most: int) -> list[int]:
         text = text[len(text) // 8 :].partition("\n")[2]
         ids = generator.vocabulary.encode_inside(text)
     return ids
+
+
+def _cut(ids: list[int], most: int) -> list[int]:
+    """The last ids, cut in steps of an eighth, so that the cut stays in place for a while."""
+    step = max(1, most // 8)
+    return ids[-(-(len(ids) - most) // step) * step :] if len(ids) > most else ids
 
 
 def _behind(gap: Gap, room: int) -> str:
