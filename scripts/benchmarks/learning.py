@@ -21,11 +21,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 
-from asking import judged, rows_of
+from asking import MODES, inquiries, judged
 from indexed import bring_up_to_date, files_below
 
 from codekin.index import Index
-from codekin.learning.gate import JUDGED_KINDS
+from codekin.learning.gate import deciding
 from codekin.learning.ground import KeptVectors
 from codekin.learning.history import Run
 from codekin.learning.loop import Training
@@ -84,14 +84,17 @@ def measured(root: Path, keep: Path, embedder: Embedder, order: Order, ranking: 
 def show_ranking(index: Index, learning: Path, embedder: Embedder, run: Run) -> None:
     """The base against what was learned, whatever the gate decided, by the product's ranking."""
     base = Kept(KeptVectors(learning, embedder, lambda *_: None), embedder)
-    held = gather(index, embedder.space, base.embed, 0).held
-    rows = rows_of(held, MOST_ASKED)
-    before, after = (judged(rows, each) for each in (base, read_learned(learning, run.checkpoint, base)))
-    for mode in before:
-        gains = {kind: 100 * (after[mode][kind] - before[mode][kind]) for kind in rows if rows[kind]}
-        each = ", ".join(f"{kind} {before[mode][kind]:.3f} {gains[kind]:+.1f}" for kind in gains)
-        chosen = [gains[kind] for kind in JUDGED_KINDS if kind in gains]
-        print(f"  by the {mode} ranking: {each}; mean of {', '.join(JUDGED_KINDS)} {sum(chosen) / len(chosen):+.2f}")
+    held = sorted(gather(index, embedder.space, base.embed, 0).held, key=lambda piece: piece.share)
+    asked = inquiries(held[:MOST_ASKED])
+    learned = read_learned(learning, run.checkpoint, base)
+    before, after = ({kind: judged(each, model) for kind, each in asked.items()} for model in (base, learned))
+    for mode in MODES:
+        gains = {kind: 100 * (after[kind][mode] - before[kind][mode]) for kind in asked}
+        each = ", ".join(f"{kind} {before[kind][mode]:.3f} {points:+.1f}" for kind, points in gains.items())
+        chosen = [gains[kind] for kind in deciding(run.report["counts"]) if kind in gains]
+        print(
+            f"  by the {mode} ranking: {each}; mean of those that decide {sum(chosen) / len(chosen):+.2f}", flush=True
+        )
 
 
 @dataclass(frozen=True)

@@ -1,44 +1,91 @@
 """Judges embedders on held-out functions by the product's own ranking, apart from the gate's code.
 
-Each kind is a set of rows as `codekin eval retrieval` reads them: two texts of one function share a task, and every
-text is a candidate for every other of its language. `fused` is what a user sees, `dense` the vectors alone.
+Each kind has candidates, an index of their own as `codekin index` writes it, and questions with known answers.
+`fused` is the ranking that a user sees, `dense` the vectors alone.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from codekin.index import FileState, Index, Query, View, rank
 from codekin.learning.pieces import Piece
-from codekin.retrieval import evaluate
-from codekin.seams import Embedder
+from codekin.records import Fragment
+from codekin.retrieval.metrics import average_precision
+from codekin.seams import Embedder, Vectors
 
 MODES = ("dense", "fused")
 
 
-def rows_of(held: Sequence[Piece], most: int) -> dict[str, list[dict[str, Any]]]:
+@dataclass(frozen=True)
+class Inquiry:
+    """Candidates, and what asks for which of them: a text, positions of the right ones, the position to leave out."""
+
+    candidates: list[tuple[str, str]]
+    asked: list[tuple[str, str, list[int], int]]
+
+
+def inquiries(pieces: Sequence[Piece]) -> dict[str, Inquiry]:
     """By kind: halves, changed names, documentation, and the same role in other files."""
-    pieces = sorted(held, key=lambda piece: piece.share)[:most]
-    pairs = {
-        "half": [(piece, *piece.halves) for piece in pieces if piece.code.count("\n") >= 5],
-        "renamed": [(piece, piece.renamed, piece.code) for piece in pieces if piece.renamed],
-        "sentence": [(piece, piece.sentence, piece.code) for piece in pieces if piece.sentence],
-    }
+    codes = [(piece.fragment.language, piece.code) for piece in pieces]
+    lower = [(piece.fragment.language, piece.halves[1]) for piece in pieces]
+    upper = [piece.halves[0] if piece.code.count("\n") >= 5 else "" for piece in pieces]
     found = {
-        kind: [_row(piece, str(at), text) for at, (piece, *texts) in enumerate(rows) for text in texts]
-        for kind, rows in pairs.items()
+        "half": Inquiry(lower, _alone(pieces, upper)),
+        "renamed": Inquiry(codes, _alone(pieces, [piece.renamed for piece in pieces])),
+        "sentence": Inquiry(codes, _alone(pieces, [piece.sentence for piece in pieces])),
+        "role": Inquiry(codes, _same_role(pieces)),
     }
-    return {**found, "role": [_row(piece, piece.role, piece.code) for piece in pieces]}
+    return {kind: inquiry for kind, inquiry in found.items() if inquiry.asked}
 
 
-def judged(rows: Mapping[str, Sequence[Mapping[str, Any]]], embedder: Embedder) -> dict[str, dict[str, float]]:
-    """MAP by mode and kind, over all queries that have an answer in their language."""
-    return {mode: {kind: _map(each, embedder, mode) for kind, each in rows.items() if each} for mode in MODES}
+def judged(inquiry: Inquiry, embedder: Embedder) -> dict[str, float]:
+    """MAP by mode."""
+    fragments = [
+        Fragment("rows", language, "file", "", at, at, text)
+        for at, (language, text) in enumerate(inquiry.candidates, 1)
+    ]
+    vectors = embedder.embed([one.text for one in fragments])
+    asked = embedder.embed([text for _, text, _, _ in inquiry.asked])
+    with TemporaryDirectory(prefix="codekin-") as folder, Index.open(Path(folder), write=True) as index:
+        index.ensure_space(embedder.space, embedder.name, embedder.dimensions)
+        known = {one.digest: vector for one, vector in zip(fragments, vectors, strict=True)}
+        index.replace_file("rows", FileState(0, 0, 0, ""), fragments, known)
+        index.flush(force=True)
+        view = index.view()
+        dense = replace(view, lexis=None, lexical=None)
+        return {mode: _map(each, inquiry, asked) for mode, each in zip(MODES, (dense, view), strict=True)}
 
 
-def _map(rows: Sequence[Mapping[str, Any]], embedder: Embedder, mode: Any) -> float:
-    found = [row for pair, row in evaluate(rows, embedder, mode).items() if len(set(pair.split("->"))) == 1]
-    count = sum(row["queries"] for row in found)
-    return sum(row["map"] * row["queries"] for row in found) / max(1, count)
+def _map(view: View, inquiry: Inquiry, vectors: Vectors) -> float:
+    places = view.snapshot.columns.start - 1
+    names = np.array(view.snapshot.languages.words())[view.snapshot.columns.language]
+    found = []
+    for (language, text, answers, itself), vector in zip(inquiry.asked, vectors, strict=True):
+        candidates = (names == language) & (places != itself)
+        rows = rank(view, Query(text, vector, language), candidates, limit=len(places), exact=True).rows
+        found.append(average_precision(np.flatnonzero(np.isin(places[rows], answers)).tolist()))
+    return float(np.mean(found))
 
 
-def _row(piece: Piece, task: str, text: str) -> dict[str, Any]:
-    return {"id": piece.place, "task": task, "lang": piece.fragment.language, "code": text}
+def _alone(pieces: Sequence[Piece], texts: Sequence[str]) -> list[tuple[str, str, list[int], int]]:
+    rows = zip(pieces, texts, strict=True)
+    return [(piece.fragment.language, text, [at], -1) for at, (piece, text) in enumerate(rows) if text]
+
+
+def _same_role(pieces: Sequence[Piece]) -> list[tuple[str, str, list[int], int]]:
+    found = []
+    for at, piece in enumerate(pieces):
+        others = [
+            row
+            for row, other in enumerate(pieces)
+            if other.role == piece.role
+            and other.fragment.path != piece.fragment.path
+            and other.fragment.language == piece.fragment.language
+        ]
+        if others:
+            found.append((piece.fragment.language, piece.code, others, at))
+    return found

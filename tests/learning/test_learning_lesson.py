@@ -112,8 +112,8 @@ def test_few_vectors_are_drawn_to_the_identity():
 
 def test_a_kind_with_few_questions_does_not_decide():
     """Unless there is no other."""
-    assert deciding(["half"] * 40 + ["sentence"] * 5 + ["role"] * 90) == ("half",)
-    assert deciding(["half"] * 4 + ["role"] * 90) == ("half",)
+    assert deciding({"half": 40, "sentence": 5, "role": 90}) == ("half",)
+    assert deciding({"half": 4, "role": 90}) == ("half",)
 
 
 def test_an_encoder_takes_the_head_that_lies_beside_its_weights(tmp_path):

@@ -3,8 +3,7 @@
 Knows measurements, no models.
 """
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from codekin.learning.judging import Gain
@@ -27,11 +26,10 @@ class Decision:
     reason: str
 
 
-def deciding(asked: Sequence[str]) -> tuple[str, ...]:
-    """Of the kinds of all questions those that decide; all that may, where none has enough questions."""
-    counts = Counter(asked)
-    enough = tuple(kind for kind in JUDGED_KINDS if counts[kind] >= LEAST_OF_KIND)
-    return enough or tuple(kind for kind in JUDGED_KINDS if counts[kind])
+def deciding(counts: Mapping[str, int]) -> tuple[str, ...]:
+    """Of the kinds with so many questions those that decide; all that may, where none has enough."""
+    enough = tuple(kind for kind in JUDGED_KINDS if counts.get(kind, 0) >= LEAST_OF_KIND)
+    return enough or tuple(kind for kind in JUDGED_KINDS if counts.get(kind))
 
 
 def decide(here: Gain, general: Gain | None, questions: int) -> Decision:

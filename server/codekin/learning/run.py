@@ -182,16 +182,17 @@ def _judged(  # noqa: PLR0913, PLR0917 - old, new and what both are measured on
     serving = base.embed if served.space == base.embedder.space else KeptVectors(folder, served, told).embed
     shared = KeptVectors(folder.parent, base.embedder, told).embed
     now, new, begun = (_measured(material, embed) for embed in (serving, taught.embed, base.embed))
-    kinds = deciding(new.kinds)
+    counts = Counter(new.kinds)
+    kinds = deciding(counts)
     judged = gain(now, new, kinds)
     general = gain(measure(general_ground(shared)), measure(general_ground(taught.embed)))
-    decision = decide(judged, general, sum(kind in kinds for kind in new.kinds))
+    decision = decide(judged, general, sum(counts[kind] for kind in kinds))
     report = {
         "triplets": taught.triplets,
         "note": taught.note,
         "epochs": taught.epochs,
         "questions": len(new.kinds),
-        "counts": dict(Counter(new.kinds)),
+        "counts": dict(counts),
         "judged": asdict(judged),
         "all": asdict(gain(now, new)),
         "from_base": asdict(gain(begun, new, kinds)),
