@@ -168,7 +168,7 @@ ELIXIR = [
     ),
     (
         "defmodule A.B do\n  defmodule C do\n    defimpl String.Chars do\n      def to_string(c) do\n        d = c.d\n        d\n"
-        "      end\n    end\n  end\n\n  defn add(a, b) do\n    c = a\n    c + b\n  end\n\n  defmacro unquote(:if)(a, b) do\n"
+        '      end\n    end\n  end\n\n  defn add(a, b) do\n    c = a\n    c + b\n  end\n\n  defmacro unquote(:"<|")(a, b) do\n'
         "    c = a\n    c + b\n  end\nend\n",
         """
         module A.B 1-20
@@ -176,7 +176,7 @@ ELIXIR = [
         implementation String.Chars.A.B.C 3-8
         function String.Chars.A.B.C.to_string/1 4-7
         function A.B.add/2 11-14
-        macro A.B.if/2 16-19
+        macro A.B.<|/2 16-19
         """,
     ),
     ("import Config\n\nconfig :app, key: 1\n", "file a.exs 1-3"),

@@ -17,6 +17,9 @@ from codekin.errors import UsageError
 
 FOUND, NOTHING = 0, 1
 
+PATIENCE = 45.0
+"""Seconds until a question about a repository that is new is answered with what is indexed by then."""
+
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Answer with what is indexed by now.")]
 
 
@@ -96,7 +99,7 @@ def duplicates(
 def _ask(data: Path, root: Path, route: str, asked: Mapping[str, Any], *, wait: bool) -> Mapping[str, Any]:
     with Client.connect(data) as client:
         if wait:
-            wait_until_ready(client, root)
+            wait_until_ready(client, root, PATIENCE)
         answer: Mapping[str, Any] = client.post(route, {"root": str(root), **asked})
         return answer
 

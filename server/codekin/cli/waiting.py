@@ -1,6 +1,7 @@
 """Waits until a workspace can answer, with progress on standard error where that is a terminal."""
 
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,16 +15,20 @@ Report = Callable[[int, int, str], None]
 """Takes what is done, of how many (0: not known), and what is being done."""
 
 MOST_FAILURES = 2
+LEAST_WAIT = 5.0
+"""Seconds before the first estimate of what is left is believed."""
 
 
-def wait_until_ready(client: Client, root: Path) -> Mapping[str, Any]:
+def wait_until_ready(client: Client, root: Path, patience: float = float("inf")) -> Mapping[str, Any]:
     """The workspace's status once it is indexed and its model is loaded or known to fail.
 
-    Raises DaemonError when the indexer cannot do its work.
+    Where all words are in and the vectors would take more than `patience` seconds in all, it is what
+    stands by then, and a note says so. Raises DaemonError when the indexer cannot do its work.
     """
     status: Mapping[str, Any] = client.get("/status", root=str(root))
     if _is_ready(status):
         return status
+    began = time.monotonic()
     with progress(f"Indexing {root.name}") as report:
         for event in client.lines(f"/events?{_query(root)}", method="GET"):
             kind = event.get("event")
@@ -33,9 +38,20 @@ def wait_until_ready(client: Client, root: Path) -> Mapping[str, Any]:
                     return status
             elif kind == "progress":
                 report(int(event.get("done") or 0), int(event.get("total") or 0), "")
+                if _is_far_off(event, time.monotonic() - began, patience):
+                    note(f"{event['done']} of {event['total']} are indexed by meaning so far, the rest by their words.")
+                    return status
             elif kind == "ended" and event.get("failures", 0) > MOST_FAILURES:
                 raise DaemonError(str(event.get("message")))
     raise DaemonError("The daemon left meanwhile; ask again.")
+
+
+def _is_far_off(progress: Mapping[str, Any], waited: float, patience: float) -> bool:
+    """Whether only vectors are missing, and too many: an estimate counts once there was time to make one."""
+    left = progress.get("seconds_left")
+    if progress.get("phase") != "vectors" or not progress.get("done") or left is None:
+        return False
+    return waited > min(LEAST_WAIT, patience) and waited + float(left) > patience
 
 
 def follow(events: Iterator[Mapping[str, Any]], title: str) -> Mapping[str, Any]:

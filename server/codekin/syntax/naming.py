@@ -12,7 +12,7 @@ from codekin.syntax.definitions import Definition
 KindAndName = tuple[str, str]
 
 _ELIXIR_FOR = re.compile(r"\bfor:\s*(\[[^\]]*\]|[^\s,]+)")
-_UNQUOTED_ATOM = re.compile(r"unquote\(\s*:([\w@]+[?!]?)\s*\)")
+_UNQUOTED_ATOM = re.compile(r'unquote\(\s*:"?([\w@]+[?!]?|[^\w\s"#()]+)"?\s*\)')
 _TEMPLATE_ARGUMENTS = re.compile(r"<[^<>]*>")
 _MACRO_WORD = re.compile(r"[A-Z][A-Z0-9_]{2,}")
 _INLINE = re.compile(r"\binline\s+")
