@@ -185,6 +185,7 @@ def test_parts_of_one_function_are_one_hit(tmp_path: Path) -> None:
         index.flush(force=True)
         names = [hit.name for hit in search(index, None, "shared thing word2")]
         assert sorted(names) == ["A.long/1", "B.f/0"]
+        assert "A.long/1" not in [hit.name for hit in similar(index, None, parts[0])]
 
 
 def test_lenses_count_what_similar_shows(index: Index) -> None:

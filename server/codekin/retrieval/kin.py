@@ -91,7 +91,7 @@ def _hits(index: Index, view: View, asked: Query, fragment: Fragment, choice: tu
     least = max(filters.min_score - _ROUNDING, _FAINTEST)
     ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE).above(least)
     hits: list[Hit] = []
-    shown: list[Fragment] = []
+    shown = [fragment] if fragment.part else []
     for place, kin in _fetched(index, view.snapshot.columns.id[ranking.rows].tolist()):
         if len(hits) == limit:
             break

@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module, resources
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from codekin.syntax import lexemes
 from codekin.syntax.behaviours import ELIXIR_CALLBACKS
@@ -94,6 +94,16 @@ _ELIXIR_FORMS = {
     "import": "use",
 }
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
+_C_FAMILY: dict[str, Any] = {
+    "separator": "::",
+    "line_comment": "//",
+    "block_comments": (("/*", "*/"),),
+    "needs_body": True,
+    "repairs": ("macros", "macros", "branches", "branches", "c_bodies"),
+    "blocks": _BRACKETS,
+    "block_openers": frozenset({"{"}),
+    "statement_ends": frozenset({";", "}", "directive"}),
+}
 
 _ROWS = (
     Language(
@@ -119,37 +129,23 @@ _ROWS = (
         name="cpp",
         extensions=(".cpp", ".cc", ".cxx", ".c++", ".h", ".hpp", ".hh", ".hxx", ".ipp", ".inl", ".cu", ".cuh"),
         grammar="tree_sitter_cpp",
-        separator="::",
-        line_comment="//",
-        block_comments=(("/*", "*/"),),
         containers=frozenset({"namespace", "class", "struct"}),
         keywords=frozenset(_C_WORDS.split() + _CPP_WORDS.split()),
         lexemes=lexemes.CPP,
         scopes=frozenset({"namespace", "class", "struct", "function", "method", "constructor"}),
         idle_lines=("#", "public:", "private:", "protected:"),
-        needs_body=True,
-        repairs=("macros", "macros", "branches", "branches", "c_bodies"),
-        blocks=_BRACKETS,
-        block_openers=frozenset({"{"}),
-        statement_ends=frozenset({";", "}", "directive"}),
+        **_C_FAMILY,
     ),
     Language(
         name="c",
         extensions=(".c", ".h"),
         grammar="tree_sitter_c",
-        separator="::",
-        line_comment="//",
-        block_comments=(("/*", "*/"),),
         containers=frozenset({"struct"}),
         keywords=frozenset(_C_WORDS.split()),
         lexemes=lexemes.C,
         scopes=frozenset({"struct"}),
         idle_lines=("#",),
-        needs_body=True,
-        repairs=("macros", "macros", "branches", "branches", "c_bodies"),
-        blocks=_BRACKETS,
-        block_openers=frozenset({"{"}),
-        statement_ends=frozenset({";", "}", "directive"}),
+        **_C_FAMILY,
     ),
     Language(
         name="python",
