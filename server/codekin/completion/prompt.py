@@ -22,7 +22,8 @@ CUT_STEP = 1024
 KIN_SHARE, SUFFIX_SHARE = 3, 4
 """Kin get the third part of a prompt at most, the text behind the cursor the fourth."""
 
-_BEGUN = re.compile(r" ?\w{0,60}\Z")
+LONGEST_BEGUN = 60
+_BEGUN = re.compile(r" ?\w*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def _behind(gap: Gap, room: int) -> str:
 
 def begun(prefix: str) -> str:
     """The end of a prefix that a tokeniser joins with what follows: half a word, and the blank before it."""
-    found = _BEGUN.search(prefix)
+    found = _BEGUN.search(prefix[-LONGEST_BEGUN:])
     return found.group() if found else ""
 
 

@@ -255,7 +255,7 @@ class Room:
         gap = without_carriage_returns(question.gap)
         gap = after_acceptance(replace(gap, prefix=gap.prefix + suggestion.text))
         wish = Wish(threshold=CompletionSettings().threshold if question.threshold is None else question.threshold)
-        make = self._maker(question, gap, wish)
+        make = self._maker(replace(question, told=None), gap, wish)
         task = asyncio.ensure_future(self.flow.prepare(self._place(question, wish), gap, make))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
