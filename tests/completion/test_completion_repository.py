@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from codekin.completion.corpus import corpus_of
-from codekin.completion.evaluation import checked, evaluate, figures, repository_completer
+from codekin.completion.evaluation import checked, evaluate, figures, gap_of, located, repository_completer
 from codekin.completion.gap import Gap
 from codekin.completion.lexicon import unfinished
 from codekin.completion.ngrams import run_hash, run_hashes
@@ -178,3 +178,27 @@ def test_figures_of_an_evaluation(corpus):
     assert 0.5 < found["all"]["similarity"] < 1
     with pytest.raises(UsageError, match=r"Row 1 .*truth"):
         checked([{**rows[0], "truth": None}])
+
+
+SECRET = "defmodule S do\n  unheard_of(:line, 17)\n  other(1)\nend\n"
+
+
+@pytest.mark.parametrize(
+    "path", ["lib/secret.ex", "./lib/secret.ex", "/checkouts/app/lib/secret.ex", "secret.ex", "app\\lib\\secret.ex"]
+)
+def test_no_row_sees_its_own_file_however_its_path_is_written(path):
+    """The hidden line would be read from the checkout, and the figures would flatter."""
+    texts = {"lib/secret.ex": SECRET, **{f"lib/{name}.ex": handler(name) for name in NAMES}}
+    row = {"language": "elixir", "path": path, "kind": "line", "truth": "unheard_of(:line, 17)"}
+    row |= {"prefix": "defmodule S do\n  ", "suffix": "\n  other(1)\nend\n"}
+    (found,) = located([row], texts)
+    assert found["path"] == "lib/secret.ex"
+    assert all("unheard_of" not in guess.text for guess in guesses(corpus_of(texts.items()), gap_of(found)))
+
+
+def test_of_files_with_one_name_a_row_means_the_one_that_it_was_cut_from():
+    """Another file would be hidden in place of its own."""
+    texts = {"a/mix.exs": handler("User"), "b/mix.exs": SECRET}
+    row = {"path": "mix.exs", "prefix": "defmodule S do\n  ", "suffix": "\n  other(1)\nend\n"}
+    assert located([row], texts)[0]["path"] == "b/mix.exs"
+    assert located([{**row, "path": "c/none.exs"}], texts)[0]["path"] == "c/none.exs"
