@@ -143,6 +143,9 @@ def decoding(options: argparse.Namespace) -> list[Figure]:
         ),
         Figure("the same without int8", real["plain_ratio"], "x", at_least=1.0),
         Figure("agreement of int8, share of tokens", real["int8_agreement"]),
+        Figure("decoding SmolLM2 in int4 / transformers.generate", real["int4_ratio"], "x"),
+        Figure("agreement of int4, share of tokens", real["int4_agreement"]),
+        Figure("eight texts side by side, sooner by", real["together_ratio"], "x"),
         Figure(
             "decoding StarCoder's shape in int8 / transformers",
             shape["int8_ratio"],

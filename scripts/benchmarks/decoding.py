@@ -4,7 +4,7 @@ Usage: python scripts/benchmarks/decoding.py [--model smollm2|starcoder] [--toke
        [--rounds 3] [--threads 1] [--json]
 
 Both sides generate the same number of tokens greedily from the same prompt; transformers in
-bfloat16 (float32 where that is the faster one), ours in 8 bits and without. The time of the
+bfloat16 (float32 where that is the faster one), ours in 8 bits, in 4 and without. The time of the
 prefill is taken off both. `starcoder` is the true shape with random weights and four layers,
 which is said in the output; SmolLM2 is real, so what 8 bits cost in agreement is measured too.
 """
@@ -27,6 +27,7 @@ from codekin.models.generation import Generator
 from codekin.models.kernels import fastest_kernel
 from codekin.models.loading import Options, load_generator
 from codekin.models.sampling import Sampling
+from codekin.models.together import generate_together
 
 SHARED_PREFIX = 1500
 
@@ -40,12 +41,16 @@ class Report:
     transformers_token: float
     int8_token: float
     plain_token: float
+    int4_token: float
     int8_ratio: float
     plain_ratio: float
+    int4_ratio: float
+    together_ratio: float
     first_token_fresh: float
     first_token_shared: float
     shared_prefix_ratio: float
     int8_agreement: float
+    int4_agreement: float
 
 
 def main() -> None:
@@ -75,13 +80,14 @@ def read_arguments() -> argparse.Namespace:
 def measure(folder: Path, arguments: argparse.Namespace) -> Report:
     dtype = fastest_kernel().dtype
     name = str(dtype).removeprefix("torch.")
-    int8, plain = (endless(load_generator(str(folder), Options(dtype=each))) for each in ("int8", name))
+    int8, plain, int4 = (endless(load_generator(str(folder), Options(dtype=each))) for each in ("int8", name, "int4"))
     reference = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     ids = prompt(int8, arguments.prompt)
     calls: dict[str, Callable[[int], object]] = {
         "transformers": lambda count: theirs(reference, ids, count),
         "int8": lambda count: ours(int8, ids, count),
         "plain": lambda count: ours(plain, ids, count),
+        "int4": lambda count: ours(int4, ids, count),
     }
     token = seconds_a_token(calls, arguments.tokens, arguments.rounds)
     fresh, shared = first_tokens(int8, arguments.rounds)
@@ -91,12 +97,16 @@ def measure(folder: Path, arguments: argparse.Namespace) -> Report:
         transformers_token=token["transformers"],
         int8_token=token["int8"],
         plain_token=token["plain"],
+        int4_token=token["int4"],
         int8_ratio=token["transformers"] / token["int8"],
         plain_ratio=token["transformers"] / token["plain"],
+        int4_ratio=token["transformers"] / token["int4"],
+        together_ratio=together(int8, arguments.tokens),
         first_token_fresh=fresh,
         first_token_shared=shared,
         shared_prefix_ratio=fresh / shared,
         int8_agreement=agreement(int8, plain, ids),
+        int4_agreement=agreement(int4, plain, ids),
     )
 
 
@@ -121,6 +131,15 @@ def first_tokens(generator: Generator, rounds: int) -> tuple[float, float]:
         other = [*ids[:-4], *(10 + number, 11, 12, 13)]
         shared.append(timed(lambda: generator.generate(other, Sampling(max_tokens=1))))  # noqa: B023 - called at once
     return statistics.median(fresh), statistics.median(shared)
+
+
+def together(generator: Generator, count: int) -> float:
+    """How much sooner eight texts are written side by side than one after the other."""
+    prompts = [prompt(generator, 40 + number) for number in range(8)]
+    sampling = Sampling(max_tokens=count)
+    alone = timed(lambda: [(generator.forget(), generator.generate(ids, sampling)) for ids in prompts])
+    generator.forget()
+    return alone / timed(lambda: list(generate_together(generator, [(ids, sampling, None) for ids in prompts])))
 
 
 def agreement(int8: Generator, plain: Generator, ids: list[int]) -> float:

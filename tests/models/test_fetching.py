@@ -78,6 +78,26 @@ def test_a_damaged_download_is_removed(hub: Hub, tmp_path: Path) -> None:
     assert fetching.pull(MODEL, tmp_path).is_dir()
 
 
+@pytest.mark.parametrize("kind", ["cache", "folder"])
+def test_weights_that_were_damaged_since_are_refused(hub: Hub, tmp_path: Path, kind: str) -> None:
+    """A byte that flips on the disk would change every vector, without a word."""
+    folder = fetching.pull(MODEL, tmp_path)
+    if kind == "folder":
+        digest = (folder / "model.safetensors").resolve().name
+        shutil.copytree(folder, tmp_path / "mine")
+        note = tmp_path / "mine" / ".cache" / "huggingface" / "download" / "model.safetensors.metadata"
+        note.parent.mkdir(parents=True)
+        note.write_text(f"{COMMIT}\n{digest}\n1700000000.0\n")
+        folder = tmp_path / "mine"
+    load_pretrained(MODEL, folder, dtype="float32")
+    weights = (folder / "model.safetensors").resolve()
+    content = bytearray(weights.read_bytes())
+    content[-7] ^= 1
+    weights.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_pretrained(MODEL, folder, dtype="float32")
+
+
 def test_a_broken_connection_is_resumed(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lost connection would begin gigabytes anew, or end in a trace."""
     hub.stop_after = 5000

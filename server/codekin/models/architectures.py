@@ -27,7 +27,12 @@ def build_decoder(
     family = str(config.get("model_type"))
     if family not in _FAMILIES:
         raise CheckpointError(f"A {family} cannot generate here; there are {', '.join(_FAMILIES)}.")
-    shape = _SHAPES[family](config)
+    try:
+        shape = _SHAPES[family](config)
+    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+        raise CheckpointError(
+            f"The config of the {family} cannot be used ({error!r}); fetch the model again."
+        ) from error
     names = _FAMILIES[family]
     parts = _Parts(tensors, shape, dtype, finish)
     words = parts.tensor(names.words, (shape.vocabulary, shape.hidden))

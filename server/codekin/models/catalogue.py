@@ -121,7 +121,7 @@ def model_of_folder(folder: Path) -> Model:
         if architecture not in known:
             raise ModelError(f"{folder} holds a {architecture} {role}; Codekin knows {', '.join(known)}.")
         return _row_of_config(folder, config, architecture, role)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise ModelError(f"{folder} is no model folder: its config.json cannot be used ({error}).") from error
 
 

@@ -8,7 +8,6 @@ nothing of what the files mean.
 import errno
 import io
 import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,7 @@ from huggingface_hub.errors import (
 
 from codekin.errors import CheckpointError, ModelError
 from codekin.models.catalogue import Model
-from codekin.models.weights import file_digest
+from codekin.models.weights import file_digest, told_digest
 
 WANTED = (
     "*.safetensors",
@@ -106,7 +105,7 @@ def verify(folder: Path) -> None:
     """Raise CheckpointError where a file of a hub cache is not what its name, a SHA-256, says."""
     for path in sorted(folder.rglob("*.safetensors")):
         blob = path.resolve()
-        if re.fullmatch(r"[0-9a-f]{64}", blob.name) and file_digest(blob) != blob.name:
+        if told_digest(blob) and file_digest(blob) != blob.name:
             blob.unlink()
             path.unlink()
             raise CheckpointError(f"{path.name} arrived damaged and was removed; pull the model again.")

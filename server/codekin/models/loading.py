@@ -25,7 +25,7 @@ from codekin.models.linears import finish_for
 from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained, torch_dtype
 from codekin.models.remote import RemoteEmbedder
 from codekin.models.vocabulary import Vocabulary
-from codekin.models.weights import check_file, file_digest, read_json, read_tensors
+from codekin.models.weights import check_file, checked_digest, file_digest, read_json, read_tensors, told_digest
 from codekin.seams import Embedder
 from codekin.settings import ModelSettings
 
@@ -125,6 +125,9 @@ def load_generator(name: str, options: Options) -> Generator:
     finish = finish_for(bits, device)
     _require_memory(model, f"int{bits}" if bits < 16 else str(dtype).removeprefix("torch."), 4096, options, device)
     files = check_folder(folder, model.architecture)
+    for file in files:
+        if told_digest(file):
+            checked_digest(file)
     tensors = {name: tensor for file in files for name, tensor in read_tensors(file).items()}
     decoder = build_decoder(tensors, read_json(folder / "config.json"), dtype, finish)
     vocabulary = Vocabulary(folder / "tokenizer.json")

@@ -24,7 +24,7 @@ from codekin.models.cutting import SCHEME, cut_text
 from codekin.models.embedders import LocalEmbedder, Tokens, fingerprint
 from codekin.models.kernels import fastest_kernel
 from codekin.models.vocabulary import Vocabulary
-from codekin.models.weights import check_finite, file_digest, read_json
+from codekin.models.weights import check_finite, checked_digest, file_digest, read_json
 from codekin.seams import TextKind
 
 PASSAGE_LIMIT = 2048
@@ -44,9 +44,9 @@ def load_pretrained(
     `dimensions` truncates (Matryoshka) where the row allows it. Raises CheckpointError or ModelError.
     """
     files = check_folder(folder, model.architecture)
+    digests = [checked_digest(file) for file in (*files, folder / "tokenizer.json")]
     encoder = open_encoder(model, folder, device=device, dtype=dtype, dimensions=dimensions)
     longest = min(model.context, PASSAGE_LIMIT)
-    digests = [file_digest(file) for file in (*files, folder / "tokenizer.json")]
     width = encoder.width
     space = fingerprint(
         model.key,

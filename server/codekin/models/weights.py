@@ -5,6 +5,7 @@ CheckpointError with the sentence that says which file is wrong and what to do.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -19,6 +20,7 @@ from codekin.errors import CheckpointError
 
 LARGEST_HEADER = 100_000_000
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
 
 
@@ -66,6 +68,21 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CheckpointError(f"{path} is not a JSON object; fetch the model again.")
     return value
+
+
+def checked_digest(path: Path) -> str:
+    """SHA-256 of a file; CheckpointError where it is not the one it was fetched with."""
+    digest = file_digest(path)
+    if told_digest(path) not in ("", digest):
+        raise CheckpointError(f"{path} is damaged: its checksum is not the one it was fetched with; fetch it again.")
+    return digest
+
+
+def told_digest(path: Path) -> str:
+    """The SHA-256 by which the hub's cache names a file, or that its program noted beside one; empty for neither."""
+    note = path.parent / ".cache" / "huggingface" / "download" / f"{path.name}.metadata"
+    lines = note.read_text(encoding="utf-8").split() if note.is_file() else []
+    return next((said for said in (path.resolve().name, *lines[1:2]) if _DIGEST.fullmatch(said)), "")
 
 
 def file_digest(path: Path) -> str:
