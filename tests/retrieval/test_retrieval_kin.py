@@ -210,3 +210,35 @@ def test_duplicates_are_true_ones(tmp_path: Path) -> None:
         assert {hit.path for hit in group} == {"a.ex", "b.ex", "f.ex"}
         assert {hit.path: hit.score == 1.0 for hit in group} == {"a.ex": True, "b.ex": False, "f.ex": True}
         assert duplicates(index, Filters(paths=("c.ex",))) == []
+
+
+def _with_files(folder: Path, *fragments: Fragment) -> Index:
+    index = Index.open(folder, write=True)
+    for path in sorted({fragment.path for fragment in fragments}):
+        some = [fragment for fragment in fragments if fragment.path == path]
+        index.replace_file(path, FileState(1, 1, 1, path, some[0].language), some)
+    index.flush(force=True)
+    return index
+
+
+def test_the_rest_of_a_function_is_no_kin_of_it(tmp_path: Path) -> None:
+    """A documented head, apart from its clauses, would be the best answer about them."""
+    head = Fragment("a.ex", "elixir", "function", "A.verify/2", 1, 3, "def verify(token, age)  # checks a token")
+    body = Fragment("a.ex", "elixir", "function", "A.verify/2", 9, 12, "def verify(token, age), do: check(token, age)")
+    twin = Fragment(
+        "b.ex", "elixir", "function", "B.verify/2", 1, 3, "def verify(token, age), do: check(token) and age"
+    )
+    with _with_files(tmp_path, head, body, twin) as index:
+        assert [hit.name for hit in similar(index, None, body)] == ["B.verify/2"]
+
+
+def test_what_is_left_of_a_namespace_comes_after_functions(tmp_path: Path) -> None:
+    """Forward declarations of a whole file would stand above the one function that does it."""
+    words = "bool take(Queue* queue, int wait);"
+    asked = Fragment(
+        "a.cc", "cpp", "function", "take", 1, 1, "bool take(Queue* queue, int wait) { return pop(queue, wait); }"
+    )
+    left = Fragment("b.h", "cpp", "namespace", "jobs", 1, 2, words)
+    function = Fragment("c.cc", "cpp", "function", "jobs::take", 1, 2, words + " ")
+    with _with_files(tmp_path, asked, left, function) as index:
+        assert [hit.kind for hit in similar(index, None, asked)] == ["function", "namespace"]

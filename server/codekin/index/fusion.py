@@ -19,8 +19,9 @@ DENSE_WEIGHT = 1.5
 LEXICAL_WEIGHT = 1.0
 _SHRINKAGE = 5.0
 _STRANGERS = 0.2
+_STRANGERS_TO_QUESTION = 0.35
 _OF_SO_MANY = 10_000
-"""How far the likeliest of so many strangers gets on the way from the average to a copy."""
+"""How far the likeliest of so many strangers gets on the way from the average to a copy; further if words ask."""
 
 _FORETOLD = 0.5
 _COPY = 0.98
@@ -72,12 +73,13 @@ def fuse(signals: Sequence[Signal]) -> Scores:
     return np.asarray(total / np.float32(max(own, 1e-3)), np.float32)
 
 
-def shown(scores: Scores, fragments: int) -> Scores:
+def shown(scores: Scores, fragments: int, *, is_question: bool) -> Scores:
     """Fused scores as users see them, between 0 and 1: 0 is what the likeliest of so many strangers gets.
 
     The largest of n normal deviates grows with the square root of log n.
     """
-    strangers = _STRANGERS * float(np.sqrt(np.log(max(2, fragments)) / np.log(_OF_SO_MANY)))
+    likeliest = _STRANGERS_TO_QUESTION if is_question else _STRANGERS
+    strangers = likeliest * float(np.sqrt(np.log(max(2, fragments)) / np.log(_OF_SO_MANY)))
     return np.asarray(np.clip((scores - strangers) / (1 - strangers), 0.0, 1.0), np.float32)
 
 

@@ -186,12 +186,13 @@ def answering(lexis: Lexis, asked: Asked, language: int, weighed: Weighed) -> Sc
     """How well each text answers a few words: the cosine, but a long text is held less against itself.
 
     Lengths are pivoted (Singhal, Buckley and Mitra 1996) around a text of TYPICAL_NORM, and
-    1 is a text of that length that has every word once.
+    1 is a text of that length that has every word once. The square root keeps one rare word from
+    outweighing what a text means.
     """
     rarity = lexis.languages[language].rarity(asked.numbers)
     best = float((_weights(lexis, asked, language) * rarity).sum()) / TYPICAL_NORM
     pivoted = weighed.norms / ((1 - _SLOPE) * TYPICAL_NORM + _SLOPE * weighed.norms)
-    return np.asarray(_cosine(lexis, asked, language, weighed) * pivoted / np.float32(max(best, 1e-9)), np.float32)
+    return np.asarray(np.sqrt(_cosine(lexis, asked, language, weighed) * pivoted / max(best, 1e-9)), np.float32)
 
 
 def _cosine(lexis: Lexis, asked: Asked, language: int, weighed: Weighed) -> Scores:

@@ -95,7 +95,8 @@ def rank(view: View, query: Query, mask: Mask, *, limit: int, exact: bool = Fals
     parts = [_empty(), *(_scored(asked, number, rows) for number, rows in groups.items())]
     rows, scores, cosine, likeness = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((rows, -scores))[:limit]
-    return Ranking(rows[order], shown(scores[order], len(view.snapshot)), cosine[order], likeness[order])
+    seen = shown(scores[order], len(view.snapshot), is_question=query.is_question)
+    return Ranking(rows[order], seen, cosine[order], likeness[order])
 
 
 def _empty() -> Scored:

@@ -1,5 +1,6 @@
 """Similar code for a fragment or a snippet, search by words, and counts for lenses."""
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,6 +20,11 @@ _ROUNDING = 0.00005
 _FAINTEST = 0.01
 """Whatever scores less is a stranger: nothing is found rather than noise."""
 
+_CONTAINERS = frozenset({"namespace", "module", "class", "struct", "protocol", "implementation", "file"})
+_CONTAINER_SHARE = np.float32(0.75)
+"""What is left of a container between its functions speaks of everything in it, and is seldom what was meant."""
+
+_ARITY = re.compile(r"/\d+$")
 _ANSWERS = 0.4
 """The cosine from which on a text without a word of the question may answer it."""
 
@@ -89,18 +95,29 @@ def _hits(index: Index, view: View, asked: Query, fragment: Fragment, choice: tu
     """Ranks, leaves out the query's own place, and joins the parts of one function."""
     filters, limit, exclude = choice
     least = max(filters.min_score - _ROUNDING, _FAINTEST)
-    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE).above(least)
+    ranking = rank(view, asked, mask(view.snapshot, filters), limit=limit * 2 + _SPARE)
+    ranking = _functions_first(view, fragment, ranking).above(least)
     hits: list[Hit] = []
     shown = [fragment] if fragment.part else []
     for place, kin in _fetched(index, view.snapshot.columns.id[ranking.rows].tolist()):
         if len(hits) == limit:
             break
         if _has_evidence(asked, ranking, place) and not (
-            _overlaps(kin, exclude) or any(_same_place(kin, other) for other in shown)
+            _overlaps(kin, exclude) or _same_place(kin, fragment) or any(_same_place(kin, other) for other in shown)
         ):
             shown.append(kin)
             hits.append(_hit(fragment, kin, ranking, place))
     return hits
+
+
+def _functions_first(view: View, query: Fragment, ranking: Ranking) -> Ranking:
+    """The ranking with what is left of containers lower, unless it is a container that is asked about."""
+    numbers = view.snapshot.kinds.numbers
+    lower = {"namespace"} if query.kind in _CONTAINERS else _CONTAINERS
+    contains = np.isin(view.snapshot.columns.kind[ranking.rows], [numbers[kind] for kind in lower if kind in numbers])
+    scores = np.where(contains, _CONTAINER_SHARE * ranking.scores, ranking.scores)
+    order = np.argsort(-scores, kind="stable")
+    return Ranking(ranking.rows[order], scores[order], ranking.cosine[order], ranking.likeness[order])
 
 
 def _fetched(index: Index, ids: list[int]) -> Iterator[tuple[int, Fragment]]:
@@ -129,8 +146,9 @@ def _overlaps(kin: Fragment, place: tuple[str, int, int] | None) -> bool:
 
 
 def _same_place(one: Fragment, other: Fragment) -> bool:
-    """Parts of one function, or one inside the other."""
+    """Parts of one function, or one inside the other. A name with its arity is one function in all of a file."""
     if one.path != other.path:
         return False
-    parts = one.part and other.part and (one.kind, one.name) == (other.kind, other.name)
+    alike = (one.kind, one.name) == (other.kind, other.name)
+    parts = alike and ((one.part and other.part) or _ARITY.search(one.name))
     return bool(parts) or _overlaps(one, (other.path, other.start_line, other.end_line))
