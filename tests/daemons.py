@@ -1,5 +1,7 @@
 """A data folder with daemons of its own and the installed command, for tests that start real processes."""
 
+import asyncio
+import inspect
 import os
 import shutil
 import signal
@@ -11,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -66,6 +69,16 @@ def eventually(holds: Callable[[], object]) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come true"
         time.sleep(0.05)
+
+
+async def eventually_async(holds: Callable[[], Any]) -> Any:
+    """What a condition gives, awaited if need be, once it gives something."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            found = holds()
+            if found := await found if inspect.isawaitable(found) else found:
+                return found
+            await asyncio.sleep(0.05)
 
 
 def kill(pid: int) -> None:

@@ -12,6 +12,13 @@ return {
     textDocument = { inlineCompletion = { dynamicRegistration = false } },
     workspace = { codeLens = { refreshSupport = true } },
   },
+  on_exit = function(code)
+    if code ~= 0 and vim.v.exiting == vim.NIL then
+      vim.schedule(function()
+        vim.notify("Codekin: the server has ended; :checkhealth codekin says why and what to do.", vim.log.levels.WARN)
+      end)
+    end
+  end,
   commands = {
     ["codekin.showSimilar"] = function(command)
       require("codekin.similar").show(command.arguments[1])

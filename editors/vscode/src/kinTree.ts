@@ -47,7 +47,8 @@ export class KinTree implements vscode.TreeDataProvider<Hit>, vscode.CodeLensPro
     item.resourceUri = uri;
     item.iconPath = vscode.ThemeIcon.File; // of the language, as the user's icons show it
     item.contextValue = this.origin ? "kin.compared" : "kin";
-    item.command = { title: "Open", command: "vscode.open", arguments: [uri, { selection: location(hit).range, preview: true }] };
+    const { start } = location(hit).range;
+    item.command = { title: "Open", command: "vscode.open", arguments: [uri, { selection: new vscode.Range(start, start), preview: true }] };
     return item;
   }
 

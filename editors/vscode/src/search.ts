@@ -20,22 +20,32 @@ function pick(server: Server, kin: KinTree, text: string): void {
   const box = vscode.window.createQuickPick<HitItem>();
   const source = { current: new vscode.CancellationTokenSource() };
   let timer: NodeJS.Timeout | undefined;
+  let [answered, isAccepted] = ["", false];
   box.placeholder = "What does the code do? Words, or a pasted piece of code";
   box.value = text;
-  const search = (): void => {
+  const search = async (): Promise<void> => {
     source.current.cancel();
     source.current = new vscode.CancellationTokenSource();
-    void fill(box, server, source.current.token);
+    const [asked, { token }] = [box.value.trim(), source.current];
+    await fill(box, asked, server, token);
+    if (token.isCancellationRequested) return;
+    answered = asked;
+    if (isAccepted) await accept(box, kin);
   };
-  box.onDidChangeValue(() => { clearTimeout(timer); timer = setTimeout(search, PAUSE_MS); });
-  box.onDidAccept(() => { void accept(box, kin); });
+  const searchNow = (): void => { clearTimeout(timer); void search(); };
+  box.onDidChangeValue(() => { clearTimeout(timer); timer = setTimeout(searchNow, PAUSE_MS); });
+  // Who presses Enter before the list has caught up means what was typed, not what is still shown.
+  box.onDidAccept(() => {
+    isAccepted = answered !== box.value.trim();
+    if (isAccepted) searchNow();
+    else void accept(box, kin);
+  });
   box.onDidHide(() => { clearTimeout(timer); source.current.cancel(); box.dispose(); });
   box.show();
-  if (text) search();
+  if (text) searchNow();
 }
 
-async function fill(box: vscode.QuickPick<HitItem>, server: Server, token: vscode.CancellationToken): Promise<void> {
-  const text = box.value.trim();
+async function fill(box: vscode.QuickPick<HitItem>, text: string, server: Server, token: vscode.CancellationToken): Promise<void> {
   if (!text) {
     box.items = [];
     return;
@@ -59,10 +69,10 @@ function itemOf(hit: Hit): HitItem {
 }
 
 async function accept(box: vscode.QuickPick<HitItem>, kin: KinTree): Promise<void> {
-  const chosen = box.selectedItems[0];
+  const chosen = box.selectedItems[0] ?? box.activeItems[0] ?? box.items[0];
   if (!chosen) return;
   kin.show(`Search: ${box.value.trim().slice(0, 60)}`, box.items.map((item) => item.hit));
   box.hide();
   const { uri, range } = location(chosen.hit);
-  await vscode.window.showTextDocument(uri, { selection: range });
+  await vscode.window.showTextDocument(uri, { selection: new vscode.Range(range.start, range.start) });
 }

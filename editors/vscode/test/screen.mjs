@@ -13,7 +13,8 @@ export function screenOf(page) {
     await page.keyboard.press(keys);
     await input.waitFor(SOON);
     await input.fill(typed);
-    await rows(row).first().waitFor(SOON);
+    // The list is sorted anew while it fills: what Enter takes must be what is meant.
+    await page.locator(".quick-input-list .monaco-list-row.focused", { hasText: row }).waitFor(SOON);
     await page.keyboard.press("Enter");
   }
 

@@ -48,6 +48,14 @@ def test_server_that_does_not_start(start_neovim, tmp_path, words, told):
     assert told in text
 
 
+def test_a_server_that_ends_says_where_to_look(start_neovim, tmp_path, project):
+    """Without a word, the user would look for the fault in the wrong place."""
+    neovim = start_neovim()
+    neovim.enable([str(program(tmp_path, "exit 2")), "lsp"])
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.until(lambda: any(":checkhealth codekin" in line for line in neovim.messages()))
+
+
 def test_client_not_enabled_and_nothing_open(start_neovim):
     """The plugin is there, but nobody has switched the client on, or nothing of its types is open."""
     neovim = start_neovim()

@@ -80,6 +80,61 @@ def test_search_duplicates_symbols_and_the_actions(neovim, project):
     neovim.until(lambda: any("3 files" in line for line in neovim.messages()))
 
 
+def test_progress_is_told_by_the_standard_client(start_neovim, project):
+    """Statuslines that show `vim.lsp.status()` would not tell that the folder is being indexed."""
+    neovim = start_neovim()
+    neovim.lua("""
+        told = {}
+        vim.api.nvim_create_autocmd("LspProgress", { callback = function(event)
+          table.insert(told, event.data.params.value.kind)
+          words = (words or "") .. vim.lsp.status()
+        end })
+    """)
+    neovim.enable(["codekin", "lsp"])
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.attached()
+    neovim.ready()
+    neovim.until(lambda: "end" in neovim.lua("return told"))
+    assert neovim.lua("return told")[0] == "begin"
+    assert "index" in neovim.lua("return words").lower()
+    assert neovim.lua("return require('codekin').statusline()") == "Codekin"
+
+
+def test_duplicates_log_and_dashboard(neovim, project):
+    """The remaining commands lead to what they name."""
+    neovim.lua("vim.ui.open = function(url) opened = url end")
+    neovim.api.command("Codekin dashboard")
+    assert neovim.until(lambda: neovim.lua("return opened")).startswith("http://127.0.0.1:")
+    retry = (project / "lib" / "retry.ex").read_text()
+    (project / "lib" / "copy.ex").write_text(retry.replace("Shop.Retry", "Shop.Copy"))
+    neovim.api.command("Codekin index")
+    neovim.until(lambda: any("4 files" in line for line in neovim.messages()))
+    neovim.api.command("Codekin duplicates")
+    neovim.until(lambda: quickfix(neovim))
+    assert {Path(neovim.api.funcs.bufname(item["bufnr"])).name for item in quickfix(neovim)} == {"copy.ex", "retry.ex"}
+    assert neovim.lua("return vim.fn.getqflist({title=1}).title") == "One group of near-duplicates"
+    close_extra_windows(neovim)
+    neovim.api.command("Codekin log")
+    assert neovim.api.current.buffer.name == neovim.lua("return vim.lsp.log.get_filename()")
+
+
+PLUGINS = Path(os.environ.get("CODEKIN_NVIM_PLUGINS", "/nowhere"))
+"""A folder with checkouts of telescope.nvim, plenary.nvim, fzf-lua and snacks.nvim, for who has them."""
+
+
+@pytest.mark.skipif(not PLUGINS.is_dir(), reason="set CODEKIN_NVIM_PLUGINS to a folder of pickers")
+@pytest.mark.parametrize("picker", ["telescope", "fzf-lua", "snacks"])
+def test_the_users_picker_shows_and_opens_the_kin(neovim, project, picker):
+    """The picker that the user has would not open, or <CR> in it would lead nowhere."""
+    for name in ("plenary.nvim", "telescope.nvim", "fzf-lua", "snacks.nvim"):
+        neovim.api.command(f"set rtp+={PLUGINS / name}")
+    neovim.lua("require('codekin').setup({ picker = ... })", picker)
+    neovim.api.command("Codekin similar picker")
+    neovim.until(lambda: neovim.shows("Shop.Http.again/3"))
+    neovim.keys("<CR>")
+    neovim.until(lambda: neovim.api.current.buffer.name == str(project / "lib" / "http.ex"))
+
+
 def counted(neovim):
     """The first lens that has something to show."""
     lenses = neovim.lua("return vim.lsp.codelens.get(0)") or []

@@ -8,14 +8,14 @@ local M = {}
 
 ---@type codekin.Pick
 local function snacks(title, hits)
-  local ok, picker = pcall(require, "snacks.picker")
+  local ok, snacks_nvim = pcall(require, "snacks")
   if not ok then
     return false
   end
   local items = vim.tbl_map(function(hit)
     return { text = places.label(hit), file = vim.uri_to_fname(hit.uri), pos = { hit.start_line, 0 }, hit = hit }
   end, hits)
-  picker.pick({
+  snacks_nvim.picker.pick({
     title = title,
     items = items,
     format = function(item)

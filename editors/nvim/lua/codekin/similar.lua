@@ -71,7 +71,8 @@ end
 function M.duplicates(way)
   client.ask("codekin/duplicates", { root = client.root() }, function(result)
     local hits = vim.iter(result.groups):flatten():totable()
-    places.show(("%d groups of near-duplicates"):format(#result.groups), hits, way)
+    local groups = #result.groups == 1 and "One group" or #result.groups .. " groups"
+    places.show(groups .. " of near-duplicates", hits, way)
   end)
 end
 
