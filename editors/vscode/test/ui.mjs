@@ -221,7 +221,7 @@ async function pages(screen) {
   await test("the walkthrough of the first minute has its steps", async () => {
     await command("Welcome: Open Walkthrough...");
     await screen.rows("The First Minute with Codekin").first().click(SOON);
-    for (const step of ["Install the server", "Find similar code", "Search by meaning", "Let it learn"]) {
+    for (const step of ["Install the server", "Find similar code", "Search by meaning", "Take a suggestion", "Let it learn"]) {
       await page.locator(".gettingStartedContainer .step-title", { hasText: step }).first().waitFor(SOON);
     }
     await picture(screen, "walkthrough");
