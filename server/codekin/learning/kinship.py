@@ -5,10 +5,9 @@ stranger must be one by every sign: what is in between is neither.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import lru_cache
 
-from codekin.index.sketch import resemblance
 from codekin.learning.pieces import Piece
 
 NEAR_COPY = 0.8
@@ -74,12 +73,12 @@ def unlike(one: Piece, other: Piece) -> bool:
         return False
     if a.shape.callbacks and b.shape.callbacks and (_owners(one) & _owners(other) or one.role == other.role):
         return False
-    return _overlap(a.shape.calls, b.shape.calls) < COMMON_CALLS and resemblance(one.code, other.code) < COMMON_TEXT
+    return _overlap(one.calls, other.calls) < COMMON_CALLS and _overlap(one.runs, other.runs) < COMMON_TEXT
 
 
 def near_copies(one: Piece, other: Piece) -> bool:
     """Whether two pieces are nearly the same text."""
-    return resemblance(one.code, other.code) >= NEAR_COPY
+    return _overlap(one.runs, other.runs) >= NEAR_COPY
 
 
 def family(piece: Piece) -> str:
@@ -121,18 +120,18 @@ def _same_role_by_another_name(one: Piece, other: Piece) -> bool:
 
 def _same_documentation(one: Piece, other: Piece) -> bool:
     a, b = words(one.sentence), words(other.sentence)
-    return len(a & b) >= 4 and _overlap(tuple(a), tuple(b)) >= 0.6
+    return len(a & b) >= 4 and _overlap(a, b) >= 0.6
 
 
 def _same_structure(one: Piece, other: Piece) -> bool:
     a, b = one.fragment.shape, other.fragment.shape
     same = len(a.control) >= 2 and a.control == b.control
-    return same and len(_shared_calls(one, other)) >= 2 and _overlap(a.calls, b.calls) >= 0.3
+    return same and len(_shared_calls(one, other)) >= 2 and _overlap(one.calls, other.calls) >= 0.3
 
 
 def _same_uses(one: Piece, other: Piece) -> bool:
     a, b = one.fragment.shape, other.fragment.shape
-    enough = len(_shared_calls(one, other)) >= 3 and _overlap(a.calls, b.calls) >= 0.5
+    enough = len(_shared_calls(one, other)) >= 3 and _overlap(one.calls, other.calls) >= 0.5
     return enough and bool(set(a.uses) & set(b.uses))
 
 
@@ -152,24 +151,24 @@ def _same_vocabulary(one: Piece, other: Piece) -> bool:
     names = words(one.role) & words(other.role)
     if len(names) >= 2 or (names and words(one.role) == words(other.role)):
         return True
-    return bool(names) and len(_call_words(one) & _call_words(other)) >= 3
+    return bool(names) and len(_words_of(one.calls) & _words_of(other.calls)) >= 3
 
 
 def _mentions(one: Piece, other: Piece) -> bool:
     """Whether one calls the other by its name: a function and its helper are no strangers."""
-    name = re.split(r"[./:]", other.role.partition("/")[0])[-1]
-    return any(re.split(r"[.:]", call)[-1] == name for call in one.fragment.shape.calls)
+    return other.own_name in one.called
 
 
-def _call_words(piece: Piece) -> set[str]:
-    return {word for call in piece.fragment.shape.calls for word in words(call)}
+@lru_cache(maxsize=100_000)
+def _words_of(calls: frozenset[str]) -> frozenset[str]:
+    return frozenset(word for call in calls for word in words(call))
 
 
-def _shared_calls(one: Piece, other: Piece) -> set[str]:
-    return set(one.fragment.shape.calls) & set(other.fragment.shape.calls)
+def _shared_calls(one: Piece, other: Piece) -> frozenset[str]:
+    return one.calls & other.calls
 
 
-def _overlap(one: Sequence[str], other: Sequence[str]) -> float:
-    """Jaccard similarity of two sets of names."""
-    a, b = set(one), set(other)
-    return len(a & b) / len(a | b) if a | b else 0.0
+def _overlap(one: AbstractSet[object], other: AbstractSet[object]) -> float:
+    """Jaccard similarity of two sets."""
+    common = len(one & other)
+    return common / (len(one) + len(other) - common) if common else 0.0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
 
+from codekin.index.tokens import shingles
 from codekin.records import Fragment
 from codekin.syntax import Token, local_names, rename_locals, tokens
 
@@ -55,15 +56,16 @@ class Piece:
     @cached_property
     def renamed(self) -> str:
         """The code with every name changed that its author chose: its own, its variables, the functions near it."""
-        return with_other_names(self.fragment.language, self.code, self._own_name)
+        return with_other_names(self.fragment.language, self.code, self.own_name)
 
     @cached_property
     def nameless(self) -> str:
         """The code without its own name."""
-        return re.sub(rf"(?<![\w@:]){re.escape(self._own_name)}(?!\w)", "f", self.code) if self._own_name else self.code
+        return re.sub(rf"(?<![\w@:]){re.escape(self.own_name)}(?!\w)", "f", self.code) if self.own_name else self.code
 
     @cached_property
-    def _own_name(self) -> str:
+    def own_name(self) -> str:
+        """The name without module and arity."""
         return self.role.partition("/")[0]
 
     @cached_property
@@ -72,6 +74,21 @@ class Piece:
         lines = self.code.split("\n")
         middle = len(lines) // 2
         return "\n".join(lines[:middle]), "\n".join(lines[middle:])
+
+    @cached_property
+    def calls(self) -> frozenset[str]:
+        """What it calls, as it is written."""
+        return frozenset(self.fragment.shape.calls)
+
+    @cached_property
+    def called(self) -> frozenset[str]:
+        """The names of what it calls, without modules and objects."""
+        return frozenset(re.split(r"[.:]", call)[-1] for call in self.calls)
+
+    @cached_property
+    def runs(self) -> frozenset[tuple[str, ...]]:
+        """Its runs of tokens, by which texts are compared."""
+        return shingles(self.code)
 
     @cached_property
     def share(self) -> float:

@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, cycle, islice, zip_longest
+from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from codekin.errors import LearningError
 from codekin.learning.kinship import family, kinship, near_copies, strangers, unlike
@@ -18,6 +20,7 @@ from codekin.learning.pieces import Piece
 from codekin.seams import Vectors
 
 NEIGHBOURS = 96
+BLOCK = 256
 MOST_OF_ANCHOR = 8
 LEAST_PIECES = 3
 LEAST_LINES = 500
@@ -112,7 +115,7 @@ def mine_some(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, first: frozen
     """The same from however little code there is: perhaps none."""
     field = _Field(pieces, vectors, _roles_of_files(pieces))
     order = _order(pieces, mix.seed, first)
-    mined = {group: _mined_group(field, order, group, mix.count) for group in _groups(pieces)}
+    mined = {group: _mined_group(field, order, group, count) for group, count in _shares(pieces, mix).items()}
     wanted, notes = _wanted(pieces, mined, mix)
     rows = [row for group, count in wanted.items() for row in islice(cycle(mined[group]), count)]
     shuffled = np.random.default_rng(mix.seed).permutation(len(rows)).tolist()
@@ -128,10 +131,13 @@ def _order(pieces: Sequence[Piece], seed: int, first: frozenset[str]) -> list[in
     return [at for at in turns if at is not None and not pieces[at].earlier]
 
 
-def _groups(pieces: Sequence[Piece]) -> list[tuple[str, str]]:
-    """Pairs of languages of anchor and positive that are asked for."""
-    enough = _cpp_count(pieces) >= LEAST_PIECES
-    return [(BEAM, BEAM), (CPP, CPP), (BEAM, CPP), (CPP, BEAM)] if enough else [(BEAM, BEAM)]
+def _shares(pieces: Sequence[Piece], mix: Mix) -> dict[tuple[str, str], int]:
+    """How many triplets at most each pair of languages of anchor and positive may have to give."""
+    if _cpp_count(pieces) < LEAST_PIECES:
+        return {(BEAM, BEAM): mix.count}
+    across = ceil(mix.count * mix.cross_language_ratio)
+    beam = ceil(mix.count * mix.beam_ratio)
+    return {(BEAM, BEAM): beam, (CPP, CPP): mix.count - beam, (BEAM, CPP): across, (CPP, BEAM): across}
 
 
 def _cpp_count(pieces: Sequence[Piece]) -> int:
@@ -188,23 +194,27 @@ def _roles_of_files(pieces: Sequence[Piece]) -> dict[str, frozenset[str]]:
 
 def _mined_group(field: _Field, order: Sequence[int], group: tuple[str, str], count: int) -> list[Row]:
     """Up to `count` different triplets whose anchors are of the first and positives of the second language."""
-    pieces, vectors = field.pieces, field.vectors
+    pieces = field.pieces
     pool = np.array([at for at, piece in enumerate(pieces) if family(piece) == group[1]], np.int64)
-    if not len(pool):
-        return []
-    places = vectors[pool]
     roles = _roles(pieces, pool.tolist())
     found: list[Row] = []
     spare: list[Row] = []
-    for at in order:
+    for at, near in _nearest(field, [at for at in order if family(pieces[at]) == group[0]], pool):
+        mine = _of_anchor(field, at, [*roles.get(pieces[at].role, []), *near])
+        found += mine[:2]
+        spare += mine[2:]
         if len(found) >= count:
             break
-        if family(pieces[at]) == group[0]:
-            near = pool[np.argsort(-(places @ vectors[at]))[:NEIGHBOURS]].tolist()
-            mine = _of_anchor(field, at, [*roles.get(pieces[at].role, []), *near])
-            found += mine[:2]
-            spare += mine[2:]
     return [*found, *spare][:count]
+
+
+def _nearest(field: _Field, anchors: Sequence[int], pool: NDArray[np.int64]) -> Iterator[tuple[int, list[int]]]:
+    """Each anchor with the nearest of the pool, nearest first; one product for many anchors."""
+    places = field.vectors[pool]
+    for start in range(0, len(anchors) if len(pool) else 0, BLOCK):
+        block = anchors[start : start + BLOCK]
+        for at, cosines in zip(block, field.vectors[list(block)] @ places.T, strict=True):
+            yield at, pool[np.argsort(-cosines)[:NEIGHBOURS]].tolist()
 
 
 def _of_anchor(field: _Field, at: int, near: Sequence[int]) -> list[Row]:
