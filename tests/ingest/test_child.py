@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -224,6 +225,22 @@ def test_kills_at_any_moment_leave_an_index_that_heals(root: Path, data: Path, t
     with read(root, data) as index:
         assert contents(index) == fresh_contents(root, tmp_path / "fresh")
         assert not index.status().lexical_behind
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process that runs already")
+def test_files_that_cannot_grow_are_told_and_made_good(child: Child, root: Path, data: Path, tmp_path: Path) -> None:
+    """Where nothing more can be written, the old state must go on answering, and the rest follow by itself."""
+    with read(root, data) as index:
+        before = contents(index)
+        resource.prlimit(child.process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        for number in range(100, 140):
+            write(root, f"lib/late/m{number}.ex", number)
+        assert child.wait_for("problem")["message"]
+        assert before.items() <= contents(index).items()
+        resource.prlimit(child.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        child.wait_for("ready")
+        assert contents(index) == fresh_contents(root, tmp_path / "fresh")
 
 
 def test_it_is_last_in_line_and_goes_on_after_a_stop(child: Child) -> None:
