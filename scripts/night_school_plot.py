@@ -85,11 +85,19 @@ def draw(nights: list[dict[str, Any]], out: Path) -> None:
     at = [night["night"] for night in seen]
     figure, axes = plt.subplots(figsize=(7, 3.6), layout="constrained")
     axes.axhline(0, color="#999", linewidth=1)
-    axes.fill_between(at, [100 * n["low"] for n in seen], [100 * n["high"] for n in seen], color="#4c78a8", alpha=0.2)
-    axes.plot(at, [100 * (n["served"] - n["base"]) for n in seen], "o-", color="#4c78a8", label="held-out code here")
-    axes.plot(at, [100 * n["general"] for n in seen], "s--", color="#f58518", label="general set")
+    low, high = ([100 * night[side] for night in seen] for side in ("low", "high"))
+    axes.fill_between(at, low, high, color="#4c78a8", alpha=0.2, label="95 % interval of what was offered")
+    axes.plot(
+        at,
+        [100 * (n["served"] - n["base"]) for n in seen],
+        "o-",
+        color="#4c78a8",
+        label="what served, held-out code here",
+    )
+    axes.plot(at, [100 * n["general"] for n in seen], "s--", color="#f58518", label="what was offered, general set")
     axes.set(xlabel="night", ylabel="points of MAP over the model as it came", xticks=at)
-    axes.legend(frameon=False)
+    axes.set_ylim(bottom=min(-0.5, *low))
+    axes.legend(frameon=False, loc="center right", fontsize="small", bbox_to_anchor=(1, 0.36))
     figure.savefig(out, dpi=130)
 
 
