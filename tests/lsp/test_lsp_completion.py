@@ -167,6 +167,9 @@ async def test_each_folder_is_warmed_up_once(window, root):
     window.open((root / "lib" / "c.ex").as_uri(), "c")
     await asyncio.sleep(0.1)
     assert [body["root"] for body in window.daemon.warmed] == [str(root)]
+    for event in ("lost", "connected"):
+        window.daemon.streams[str(root)].put_nowait({"event": event})
+    await window.until(lambda: len(window.daemon.warmed) == 2)  # a new daemon knows nothing
 
 
 async def test_no_warming_up_where_suggestions_are_off(window, root):

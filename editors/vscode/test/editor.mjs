@@ -12,6 +12,7 @@ const REPOSITORY = resolve(EXTENSION, "../..");
 const MAIN = join(REPOSITORY, ".editors/vscode/node_modules/code-server/lib/vscode/out/server-main.js");
 export const CODEKIN = process.env.CODEKIN ?? join(REPOSITORY, ".venv/bin/codekin");
 const NODE = join(REPOSITORY, ".editors/bin/node");
+process.env.CODEKIN_BUILD ??= "0.1.0+0+test"; // an edited source file would have the daemon replaced
 const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"];
 
 /** A folder of its own for one run: a copy of the sample, a data folder, the editor's state, a link to the server. */
@@ -20,6 +21,7 @@ export function makePlace(settings = {}) {
   const place = { base, workspace: join(base, "storehouse"), data: join(base, "data"), result: join(base, "result.json"), server: join(base, "codekin") };
   cpSync(join(REPOSITORY, "examples/mixed"), place.workspace, { recursive: true });
   symlinkSync(CODEKIN, place.server);
+  cpSync(join(EXTENSION, "test/python"), join(base, "extensions/ms-python.python-1.0.0"), { recursive: true });
   mkdirSync(join(base, "user/Machine"), { recursive: true });
   writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify({
     "codekin.server.path": place.server, "codekin.server.arguments": ["--data-dir", place.data],

@@ -83,7 +83,7 @@ async function finding(screen) {
     await goTo(7);
     await page.keyboard.press("Control+Alt+K");
     await page.locator(".peekview-widget .monaco-list-row", { hasText: /retry/i }).first().waitFor(SOON);
-    await page.locator(".peekview-widget .preview .codelens-decoration", { hasText: /0\.\d\d.*(meaning|words|name)/ }).first().waitFor(SOON);
+    await page.locator(".peekview-widget .preview .codelens-decoration:visible", { hasText: /0\.\d\d.*(meaning|words|name)/ }).first().waitFor(SOON);
     await picture(screen, "peek");
     await screen.closePeek();
   }, screen);

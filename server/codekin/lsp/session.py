@@ -91,6 +91,8 @@ class Session:
         self.folders = Folders()
         self.status = StatusBoard(self._send_status)
         self.overrides: Mapping[str, Any] = {}
+        self.warm: set[str] = set()
+        """Roots that the daemon was asked to read for their first suggestion."""
         self._data = data
         self._connect = connect
         self._daemon: Daemon | None = None

@@ -350,6 +350,25 @@ for (const [what, key, value, sentence] of broken) {
   });
 }
 
+test("without a setting, the selected interpreter serves, then the PATH; without both, one sentence says how to install it", async ({ server }) => {
+  const folder = path.dirname(fs.realpathSync(server.program?.command ?? ""));
+  const search = process.env["PATH"] ?? "";
+  process.env["CODEKIN_TEST_PYTHON"] = path.join(folder, "python");
+  await setting("server.path", "");
+  await until(() => `the interpreter serves, but: ${server.status.message}`, () => server.program?.origin === "the selected Python interpreter" && isReady(server.status), 180_000);
+  delete process.env["CODEKIN_TEST_PYTHON"];
+  process.env["PATH"] = `${folder}${path.delimiter}${search}`;
+  await server.restart();
+  await until(() => `the PATH serves, but: ${server.status.message}`, () => server.program?.origin === "the PATH" && isReady(server.status), 180_000);
+  process.env["PATH"] = search.split(path.delimiter).filter((part) => !fs.existsSync(path.join(part, "codekin"))).join(path.delimiter);
+  await server.restart();
+  assert.match(server.status.message, /Codekin's server is not installed: run `pip install codekin`/);
+  await vscode.commands.executeCommand("notifications.clearAll");
+  process.env["PATH"] = search;
+  await setting("server.path", undefined);
+  await until(() => `it is ready again, but: ${server.status.message}`, () => isReady(server.status), 180_000);
+});
+
 test("the server can be restarted", async ({ server }) => {
   await vscode.commands.executeCommand("codekin.restart");
   await until("it is ready again", () => isReady(server.status));

@@ -36,7 +36,6 @@ class Completions:
         self._session = session
         self._window = uuid4().hex
         self._live: asyncio.Task[Any] | None = None
-        self._warm: set[str] = set()
         self.shown: OrderedDict[str, tuple[str, str]] = OrderedDict()
         """Root and text by id."""
 
@@ -63,8 +62,8 @@ class Completions:
         """
         for document in self._session.documents:
             body = self._question(document, {"line": 0, "character": 0}, invoked=False)
-            if body is not None and body["root"] not in self._warm:
-                self._warm.add(body["root"])
+            if body is not None and body["root"] not in self._session.warm:
+                self._session.warm.add(body["root"])
                 self._session.spawn(self._ask_for_nobody(body))
 
     async def _ask_for_nobody(self, body: dict[str, Any]) -> None:

@@ -115,6 +115,7 @@ class Watch:
         self._session.status.update(self._root, about=dict(status), problem=problem, **settled)
 
     def _lose(self, message: str) -> None:
+        self._session.warm.discard(self._root)
         self._session.status.update(self._root, connected=False, lost=message, done=0, total=0)
         self._progress.end("The daemon is gone.")
         self._learning.end("The daemon is gone.")
