@@ -259,6 +259,7 @@ def test_weights_in_few_bits_agree_with_float(tmp_path: Path, dtype: str, least:
 @pytest.mark.parametrize(("bits", "least"), [(8, 0.99), (4, 0.85)])
 def test_layers_of_bitsandbytes_agree_with_float(bits: int, least: float) -> None:
     """The layers that a GPU runs, here on the processor: a weight or bias that is lost on the way."""
+    pytest.importorskip("bitsandbytes", reason="install codekin[quantised] to run its layers")
     source = torch.Generator().manual_seed(0)
     layer = linears.Plain(torch.randn(192, 128, generator=source), torch.randn(192, generator=source))
     made = linears.by_bitsandbytes(bits, "cpu")(layer)

@@ -179,6 +179,8 @@ def generate(
             typer.echo()
             return 0
         found = client.post("/v1/completions", body, timeout=3600)
+    if "note" in found:
+        note(found["note"])
     if json:
         print_json(found)
     else:

@@ -69,8 +69,10 @@ def chosen_generator(daemon: Daemon, name: str) -> str:
     settings, remote = daemon.settings.models, remote_of(daemon)
     if name == REMOTE and remote is None:
         raise ModelError("models.remote names no server for completions; set its url, and serves to both.")
-    if remote is not None and name in ("", "auto", REMOTE) and (name == REMOTE or remote.is_up()):
+    if remote is not None and name in ("", "auto", REMOTE) and remote.is_up():
         return REMOTE
+    if remote is not None and name == REMOTE:
+        raise ModelError(remote.problem)
     if name not in ("", "auto"):
         _require_here(settings, name)
         return name

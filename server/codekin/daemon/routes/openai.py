@@ -100,7 +100,10 @@ async def completions(request: Request) -> Response:
         found = await asyncio.wrap_future(service.submit_batch(asks, withdrawn))
     finally:
         withdrawn.set()
-    return JSONResponse(answer.whole(found))
+    remote = generators.remote_of(daemon)
+    who = "a generator here" if key == generators.REMOTE else key
+    note = {"note": f"{remote.problem.rstrip('.')}; {who} answers."} if remote and remote.problem else {}
+    return JSONResponse({**answer.whole(found), **note})
 
 
 async def _events(
