@@ -19,6 +19,7 @@ from figures import Figure, read, show
 
 HERE = Path(__file__).parent
 CODEKIN = Path(sys.executable).with_name("codekin")
+FULL_SIZE = "full-size"
 RETRIEVAL = {
     "fused": {"elixir->elixir": 0.65, "cpp->cpp": 0.63, "elixir->cpp": 0.53, "cpp->elixir": 0.54},
     "dense": {"elixir->elixir": 0.60, "cpp->cpp": 0.58, "elixir->cpp": 0.44, "cpp->elixir": 0.46},
@@ -39,7 +40,7 @@ class Benchmark:
 
 def main() -> int:
     options = read_arguments()
-    names = options.names or list(BENCHMARKS)
+    names = options.names or [name for name in BENCHMARKS if name != FULL_SIZE or options.full_size]
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     print(f"{os.cpu_count()} processors" + (f", already {load:.1f} times taken: trust ratios only" if load > 1 else ""))
     missed = 0
@@ -66,6 +67,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("names", nargs="*", metavar="NAME", help="all, where none is named")
     parser.add_argument(
         "--quick", action="store_true", help="smaller repositories and fewer rounds; bars are for the full size"
+    )
+    parser.add_argument(
+        "--full-size", action="store_true", help="a step of a large model with random weights too, which takes 10 GB"
     )
     parser.add_argument("--data", type=Path, help="labelled rows {id, task, lang, code} for `retrieval`")
     parser.add_argument(
@@ -237,6 +241,10 @@ BENCHMARKS = {
     "keystroke": Benchmark(
         "a further key with a generator, beside a first request", of_own_figures("generating.py", "keystroke")
     ),
+    "steps": Benchmark("training, beside sentence-transformers' own loop", of_own_figures("teaching.py", "steps")),
+    "night": Benchmark("a run of the night school", of_own_figures("teaching.py", "night")),
+    "move": Benchmark("an index moved under a new head", of_own_figures("teaching.py", "move")),
+    FULL_SIZE: Benchmark("a LoRA step of a full-size model, 10 GB", of_own_figures("teaching.py", FULL_SIZE)),
     "decoding": Benchmark("generators, beside transformers.generate", decoding),
 }
 

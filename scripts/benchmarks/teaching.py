@@ -69,7 +69,7 @@ def main() -> None:
 def steps(quick: bool) -> list[Figure]:
     """An epoch of ours and one of theirs, in turns; in theirs all weights learn, in ours those of the upper layers."""
     torch.set_num_threads(1)
-    count, rounds = (48, 1) if quick else (160, 3)
+    count, rounds = (32, 1) if quick else (160, 3)
     codes = [piece.code for piece in general_pieces()]
     chosen = np.random.default_rng(0).permutation(3 * count) % len(codes)
     sides = tuple([codes[at] for at in side] for side in chosen.reshape(3, count).tolist())

@@ -103,6 +103,22 @@ def remove(name: Name, json: options.Json = False, data_dir: options.DataDir = N
 
 
 @group.command()
+def reload(
+    name: Annotated[str, typer.Argument(help="A model's key, or a folder; the settings' choice otherwise.")] = "",
+    json: options.Json = False,
+    data_dir: options.DataDir = None,
+) -> int:
+    """Put another embedding model, or the same one from disk, in the place of the one that serves."""
+    with Client.connect(places.data_dir(data_dir)) as client:
+        state = client.post("/models/reload", {"model": name}, timeout=600)
+    if json:
+        print_json(state)
+    else:
+        say(f"{state['name']} serves now; what it has not embedded yet is embedded in the background.")
+    return 0
+
+
+@group.command()
 def recommend(
     purpose: Annotated[str, typer.Argument(help="production or dev.")] = "production",
     json: options.Json = False,

@@ -62,8 +62,9 @@ def follow(events: Iterator[Mapping[str, Any]], title: str) -> Mapping[str, Any]
                 result: Mapping[str, Any] = event["result"]
                 return result
             if event.get("event") == "progress":
-                report(int(event.get("done") or 0), int(event.get("total") or 0), "")
-            elif event.get("event") == "problem":
+                phase = f"{title}: {event['phase']}" if event.get("phase") else ""
+                report(int(event.get("done") or 0), int(event.get("total") or 0), phase)
+            elif event.get("event") in {"problem", "note"}:
                 note(str(event.get("message")))
     raise DaemonError("The daemon left meanwhile; ask again.")
 

@@ -107,7 +107,7 @@ class School:
     async def _taken(self, workspace: "Workspace", state: dict[str, Any], event: Event) -> Event:
         """Notes an event in the status, swaps the model where one took over, and tells everyone who listens."""
         if event.get("event") == "progress":
-            state |= {name: event.get(name) for name in ("phase", "done", "total")}
+            state |= {name: event.get(name) for name in ("phase", "done", "total", "seconds_left")}
             workspace.tell({**event, "event": "learning", "running": True})
         elif event.get("event") == "done":
             run = event["result"]
@@ -115,6 +115,8 @@ class School:
                 await self._swap(workspace)
             if "decision" in run:
                 workspace.tell({"event": "learning", "running": False, "run": run})
+        elif event.get("event") == "note":
+            state["note"] = str(event.get("message"))
         elif event.get("event") == "problem":
             state["problem"] = str(event.get("message"))
         return event

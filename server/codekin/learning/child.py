@@ -1,9 +1,10 @@
 """The learner's process: `python -m codekin.learning.child --root R --data-dir D --socket S`.
 
 One run and out (or, with `--triplets`, only what a run would learn from). Events leave as JSON lines on standard
-output: `progress` (`phase`, `done`, `total`), `problem` (`message`), `done` (`result`: the run as the history shows
-it). Lines on standard input: `pause` and `go`. The end of the input, or of the parent, ends the process at once:
-whatever was active stays active.
+output: `progress` (`phase`, `done`, `total`, `seconds_left` or null), `note` and `problem` (`message`), `done`
+(`result`: the run as the history shows it). Lines on standard input: `pause` and `go`. The end of the input, or of the
+parent, ends the process at once: whatever was active stays active. Under torchrun the first process leads and the
+others help.
 """
 
 import argparse
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +21,7 @@ from typing import Any
 from codekin import places
 from codekin.errors import CodekinError
 from codekin.learning import history
+from codekin.learning.pace import Hardware, Pace, machine_now, why_slow
 
 NICENESS = 19
 GOING = threading.Event()
@@ -84,7 +87,8 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
             lambda method: open_pupil(method, embedder, chosen),
             lambda: served_here(folder, embedder, given.socket, root),
         )
-        run = learn(index, folder, embedder, _order(given, data, root), _progress, at_hand)
+        order = _order(given, data, root)
+        run = learn(index, folder, embedder, order, _Progress(order.method), at_hand)
     return history.as_row(run, checkpoints.pointed(folder))
 
 
@@ -98,7 +102,7 @@ def _triplets(given: argparse.Namespace) -> dict[str, Any]:
     data, root = places.data_dir(given.data_dir), given.root.resolve()
     folder, embedder = places.learning_folder(data, root), RemoteEmbedder(given.socket)
     with Index.open(places.workspace_folder(data, root)) as index:
-        embed = KeptVectors(folder, embedder, _progress).embed
+        embed = KeptVectors(folder, embedder, _Progress("head")).embed
         material = gather(index, embedder.space, embed, history.used_until(folder))
         return mined_now(material, _order(given, data, root).mix)
 
@@ -127,10 +131,28 @@ def _order(given: argparse.Namespace, data: Path, root: Path) -> Any:
     return Order(mix, training, method, given.asked_by, date, given.dry_run, chosen.keep_checkpoints)
 
 
-def _progress(phase: str, done: int, total: int) -> None:
-    """Tells how far it is, and rests here while the user works."""
-    _tell({"event": "progress", "phase": phase, "done": done, "total": total})
-    GOING.wait()
+class _Progress:
+    """Tells how far a run is and what is left, says once why it is slow, and rests while the user works."""
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._pace = Pace()
+        self._warned = False
+
+    def __call__(self, phase: str, done: int, total: int) -> None:
+        """A step is done."""
+        left = self._pace.seconds_left(phase, done, total, time.monotonic())
+        _tell({"event": "progress", "phase": phase, "done": done, "total": total, "seconds_left": left})
+        if left and phase == "training" and not self._warned and (said := why_slow(left, self._method, _hardware())):
+            self._warned = True
+            _tell({"event": "note", "message": said})
+        GOING.wait()
+
+
+def _hardware() -> Hardware:
+    from codekin.models.planner import device_for  # noqa: PLC0415 - torch is there by then
+
+    return machine_now(device_for())
 
 
 def _tell(event: Mapping[str, Any]) -> None:

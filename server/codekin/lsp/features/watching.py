@@ -89,7 +89,9 @@ class Watch:
         self._session.status.update(self._root, about=dict(self._about))
         match event:
             case {"running": True, "phase": str() as phase, "done": int() as done, "total": int() as total}:
-                await self._learning.report(done, total, f"{phase}, {done} of {total}")
+                left = float(event.get("seconds_left") or 0)
+                said = f"{phase}, {done} of {total}" + (f", {left / 60:.0f} minutes left" if left > 90 else "")
+                await self._learning.report(done, total, said)
             case {"run": Mapping() as run}:
                 self._learning.end(str(run.get("decision", "")))
                 self._session.spawn(tell_of_run(self._session, self._folder, run))
