@@ -4,7 +4,7 @@
 
 What the model thinks of each case's lines is kept in --kept, line by line, so that an interrupted run goes on; a
 second or two a case on one processor. The loss is the negative log of the chance given to the right line, or to
-"none of them" where no line is right, with a penalty on the weights.
+"none of them" where no line is right, with a penalty on what departs from the repository's own chances.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from codekin.completion.corpus import corpus_of
 from codekin.completion.evaluation import checked, gap_of, texts_of
 from codekin.completion.generating import SCORED, Generation, Writers, considered, finished
 from codekin.completion.repository import guesses
-from codekin.completion.weighing import Weighed, features
+from codekin.completion.weighing import LOG_CHANCE, LOG_NOTHING, Weighed, features
 from codekin.models import load_generator
 
 PROMPT_TOKENS = 640
@@ -43,7 +43,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="", help="a generator's folder; without it the kept lines are fitted again")
     parser.add_argument("--pair", nargs=2, type=Path, action="append", default=[], metavar=("CHECKOUT", "CASES"))
     parser.add_argument("--kept", type=Path, required=True)
-    parser.add_argument("--penalty", type=float, default=0.05)
+    parser.add_argument("--penalty", type=float, default=0.1)
     parser.add_argument("--out", type=Path, default=OUT)
     return parser.parse_args()
 
@@ -70,7 +70,8 @@ def fit(cases: Sequence[tuple[Any, Any]], penalty: float) -> tuple[Any, Any, Any
     everything = np.concatenate([values for values, _ in cases])
     mean, deviation = everything.mean(axis=0), everything.std(axis=0) + 1e-3
     scaled = [(torch.tensor((values - mean) / deviation), torch.tensor(right)) for values, right in cases]
-    weights = torch.zeros(len(mean), dtype=torch.double, requires_grad=True)
+    believed = torch.tensor(_repository_alone(len(mean)) * deviation)
+    weights = believed.clone().requires_grad_()
     nothing = torch.zeros(1, dtype=torch.double, requires_grad=True)
     optimiser = torch.optim.LBFGS([weights, nothing], max_iter=300)
 
@@ -80,13 +81,20 @@ def fit(cases: Sequence[tuple[Any, Any]], penalty: float) -> tuple[Any, Any, Any
         for values, right in scaled:
             chances = torch.log_softmax(torch.cat([values @ weights, nothing]), 0)
             parts.append(-torch.logsumexp(chances[:-1][right], 0) if right.any() else -chances[-1])
-        total = torch.stack(parts).mean() + penalty * (weights**2).sum()
+        total = torch.stack(parts).mean() + penalty * ((weights - believed) ** 2).sum()
         total.backward()
         return total
 
     optimiser.step(loss)
     print(f"{len(cases)} cases, loss {loss().item():.4f}")
     return weights.detach().numpy(), nothing.detach().numpy(), mean, deviation
+
+
+def _repository_alone(count: int) -> Any:
+    """Weights that give the repository's own chances: what is believed until cases speak against it."""
+    weights = np.zeros(count)
+    weights[LOG_CHANCE], weights[LOG_NOTHING] = 1.0, -1.0
+    return weights
 
 
 def _kept(path: Path) -> Iterator[tuple[list[Weighed], Any]]:

@@ -28,6 +28,9 @@ MOST_TRUST = 0.8
 SMALLEST, TRUST_BY_SIZE = 1.35e8, 0.4
 """The model that the weights are fitted with, and how trust grows for each factor of ten in parameters."""
 
+LOG_CHANCE, LOG_NOTHING = 0, 9
+"""The features that hold the repository's own chance of a line, and of none."""
+
 _FITTED = Path(__file__).with_name("weighing.npz")
 _LEAST, _LEAST_OF_TOKEN = -60.0, -15.0
 
