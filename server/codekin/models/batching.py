@@ -6,7 +6,7 @@ a batch in the cache, which on a CPU is worth a factor of two to three over fixe
 
 from collections.abc import Sequence
 
-TOKEN_BUDGET = 2048
+TOKEN_BUDGET = 1024
 
 
 def plan_batches(lengths: Sequence[int], budget: int = TOKEN_BUDGET) -> list[list[int]]:
