@@ -25,7 +25,8 @@ from codekin.models.checkpoints import HEAD, TENSOR
 from codekin.models.cutting import SCHEME, cut_text
 from codekin.models.kernels import Kernel, fastest_kernel
 from codekin.models.preparation import LONGEST, prepare
-from codekin.models.weights import file_digest, read_json, read_tensors
+from codekin.models.digests import file_digest
+from codekin.models.weights import read_json, read_tensors
 from codekin.seams import Step, TextKind, Vectors
 
 if TYPE_CHECKING:  # it brings transformers' side, which the bundled encoder does without

@@ -25,7 +25,7 @@ from huggingface_hub.errors import (
 
 from codekin.errors import CheckpointError, ModelError
 from codekin.models.catalogue import Model
-from codekin.models.weights import file_digest, told_digest
+from codekin.models.digests import file_digest, told_digest
 
 WANTED = (
     "*.safetensors",

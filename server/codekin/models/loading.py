@@ -25,7 +25,8 @@ from codekin.models.linears import finish_for
 from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained, torch_dtype
 from codekin.models.remote import RemoteEmbedder
 from codekin.models.vocabulary import Vocabulary
-from codekin.models.weights import check_file, checked_digest, file_digest, read_json, read_tensors, told_digest
+from codekin.models.digests import file_digest, told_digest
+from codekin.models.weights import check_file, checked_digest, read_json, read_tensors
 from codekin.seams import Embedder
 from codekin.settings import ModelSettings
 

@@ -24,7 +24,8 @@ from codekin.models.cutting import SCHEME, cut_text
 from codekin.models.embedders import LocalEmbedder, Tokens, fingerprint
 from codekin.models.kernels import fastest_kernel
 from codekin.models.vocabulary import Vocabulary
-from codekin.models.weights import check_finite, checked_digest, file_digest, read_json
+from codekin.models.digests import file_digest
+from codekin.models.weights import check_finite, checked_digest, read_json
 from codekin.seams import TextKind
 
 PASSAGE_LIMIT = 2048

@@ -5,9 +5,7 @@ CheckpointError with the sentence that says which file is wrong and what to do.
 """
 
 import json
-import re
 from collections.abc import Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from codekin.errors import CheckpointError
+from codekin.models.digests import file_digest, told_digest
 
 LARGEST_HEADER = 100_000_000
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
-_DIGEST = re.compile(r"[0-9a-f]{64}")
 _PICKLE_STARTS = (b"\x80", b"PK\x03\x04")
 
 
@@ -76,19 +74,3 @@ def checked_digest(path: Path) -> str:
     if told_digest(path) not in ("", digest):
         raise CheckpointError(f"{path} is damaged: its checksum is not the one it was fetched with; fetch it again.")
     return digest
-
-
-def told_digest(path: Path) -> str:
-    """The SHA-256 by which the hub's cache names a file, or that its program noted beside one; empty for neither."""
-    note = path.parent / ".cache" / "huggingface" / "download" / f"{path.name}.metadata"
-    lines = note.read_text(encoding="utf-8").split() if note.is_file() else []
-    return next((said for said in (path.resolve().name, *lines[1:2]) if _DIGEST.fullmatch(said)), "")
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    digest = sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
