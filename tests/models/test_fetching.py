@@ -3,6 +3,8 @@
 import errno
 import shutil
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -184,3 +186,10 @@ def test_what_is_here_is_not_pulled(tmp_path: Path, key: str) -> None:
     model: Model = catalogue()["codekin_embed"] if key == "codekin_embed" else replace(MODEL, hub_id=str(tmp_path))
     with pytest.raises(ModelError, match="nothing to pull"):
         fetching.pull(model, tmp_path)
+
+
+def test_looking_for_models_loads_no_torch() -> None:
+    """The first keystrokes would wait for an import that the encoder's loading has begun."""
+    code = "import sys, codekin.models.fetching; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

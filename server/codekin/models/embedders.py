@@ -23,9 +23,9 @@ from codekin.models.batching import TOKEN_BUDGET, plan_batches
 from codekin.models.bert import Bert, build_bert
 from codekin.models.checkpoints import HEAD, TENSOR
 from codekin.models.cutting import SCHEME, cut_text
+from codekin.models.digests import file_digest
 from codekin.models.kernels import Kernel, fastest_kernel
 from codekin.models.preparation import LONGEST, prepare
-from codekin.models.digests import file_digest
 from codekin.models.weights import read_json, read_tensors
 from codekin.seams import Step, TextKind, Vectors
 

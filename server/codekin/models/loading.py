@@ -18,6 +18,7 @@ from codekin.models import planner
 from codekin.models.architectures import build_decoder
 from codekin.models.catalogue import Model, find_model
 from codekin.models.checks import check_folder
+from codekin.models.digests import file_digest, told_digest
 from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled, with_head
 from codekin.models.generation import Generator
 from codekin.models.kernels import fastest_kernel
@@ -25,7 +26,6 @@ from codekin.models.linears import finish_for
 from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained, torch_dtype
 from codekin.models.remote import RemoteEmbedder
 from codekin.models.vocabulary import Vocabulary
-from codekin.models.digests import file_digest, told_digest
 from codekin.models.weights import check_file, checked_digest, read_json, read_tensors
 from codekin.seams import Embedder
 from codekin.settings import ModelSettings

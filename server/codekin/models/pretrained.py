@@ -21,10 +21,10 @@ from codekin.models import adapters as lora
 from codekin.models.catalogue import Model
 from codekin.models.checks import check_folder
 from codekin.models.cutting import SCHEME, cut_text
+from codekin.models.digests import file_digest
 from codekin.models.embedders import LocalEmbedder, Tokens, fingerprint
 from codekin.models.kernels import fastest_kernel
 from codekin.models.vocabulary import Vocabulary
-from codekin.models.digests import file_digest
 from codekin.models.weights import check_finite, checked_digest, read_json
 from codekin.seams import TextKind
 
