@@ -16,6 +16,7 @@ _BANDS = 16
 _FEWEST_LINES = 4
 _FEWEST_CHARACTERS = 120
 _CROWD = 200
+_FIRST = "the others are like it"
 _SAYS_NOTHING = re.compile(r"\s*(//|/?\*|#|$)")
 
 
@@ -63,7 +64,7 @@ def _groups(index: Index, ids: NDArray[np.int64], sketches: NDArray[np.uint32], 
         if alike:
             covered.extend([first, *(kin for kin, _, _ in alike)])
             grouped |= {row, *(other for _, other, _ in alike)}
-            groups.append([_hit(first, 1.0), *(_hit(kin, score) for kin, _, score in alike)])
+            groups.append([_hit(first, 1.0, _FIRST), *(_hit(kin, score) for kin, _, score in alike)])
     return groups
 
 
@@ -114,8 +115,8 @@ def _within(bucket: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
     return ((one, other) for place, one in enumerate(rows) for other in rows[place + 1 :])
 
 
-def _hit(fragment: Fragment, score: float) -> Hit:
-    why = ("identical copy",) if score == 1.0 else ("near-duplicate",)
+def _hit(fragment: Fragment, score: float, why: str = "") -> Hit:
+    why = why or ("identical copy" if score == 1.0 else "near-duplicate")
     return Hit(
         fragment.path,
         fragment.name,
@@ -124,5 +125,5 @@ def _hit(fragment: Fragment, score: float) -> Hit:
         fragment.start_line,
         fragment.end_line,
         round(score, 4),
-        why,
+        (why,),
     )
