@@ -31,8 +31,8 @@ UNSEEN_TRIPLETS = 500
 HEAD_PULL = 0.5
 """How a head is held near its beginning: without, it learns roles and forgets what else makes code alike."""
 
-HEAD_SHARES = (0.0, 0.25, 0.5, 1.0)
-"""How far from the beginning to what was trained a head may be laid."""
+HEAD_SHARES = (0.0, *SHARES)
+"""How far a head may be laid on a tuned encoder."""
 
 VALIDATED = 100
 HEADED = 1500
@@ -96,14 +96,16 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
         found = held(base.embed if head is None else with_head(head))
         return _epoch(passed, map=found, **({"accuracy": accuracy_of(head, unseen_sides)} if unseen.rows else {}))
 
-    epochs, head = [figures(None, None)], start
+    epochs, best = [figures(None, None)], (validate(with_head(start)), start)
     heard = replace(training, pull=HEAD_PULL)
     for passed, matrix in train_head(beside(lesson.triplet_sides(), lesson.view_sides(views)), start, heard):
-        laid = [start + share * (matrix - start) for share in HEAD_SHARES]
-        head = max(laid, key=lambda each: validate(with_head(each)))
-        epochs.append(figures(passed, head))
+        laid = [start + share * (matrix - start) for share in SHARES]
+        found, head = max(((validate(with_head(each)), each) for each in laid), key=lambda pair: pair[0])
+        best = (found, head) if found > best[0] else best
+        epochs.append({**figures(passed, head), "validation": found})
         base.keep(epochs[-1], head_files(head), head_space(base.embedder.space, head))
         told("training", passed.number, training.epochs)
+    head = best[1]
     return Taught(
         head_files(head), head_space(base.embedder.space, head), with_head(head), lesson.count, lesson.note, epochs
     )
