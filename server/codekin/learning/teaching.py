@@ -3,6 +3,7 @@
 `head` moves stored vectors by a matrix; `full` trains the small encoder itself. Knows nothing of the gate.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from codekin.errors import LearningError
+from codekin.learning.gate import deciding
 from codekin.learning.ground import Told, lay_ground, remembering
 from codekin.learning.heads import beginning, identity
 from codekin.learning.judging import measure
@@ -151,7 +153,13 @@ def _head_on(embedder: Embedder, lesson: Lesson, validate: Callable[[Embed], flo
 
 
 def _judge_of(asked: Sequence[Piece], others: Sequence[Piece]) -> Callable[[Embed], float]:
-    return lambda embed: measure(lay_ground(asked, others, embed, {})).mean()
+    """MAP over the kinds of question that would decide about these pieces."""
+
+    def judged(embed: Embed) -> float:
+        measured = measure(lay_ground(asked, others, embed, {}))
+        return measured.mean(deciding(Counter(measured.kinds)))
+
+    return judged
 
 
 def _epoch(passed: Passed | None, **more: float) -> dict[str, float]:
