@@ -122,8 +122,9 @@ def show(run: Run, seconds: float) -> None:
     points, low, high = (100 * each for each in (gained["after"] - gained["before"], gained["low"], gained["high"]))
     print(f"  kinds that training does not use {points:+.2f} ({low:+.2f} to {high:+.2f})")
     print(f"  general {100 * (general['after'] - general['before']):+.2f}")
-    accuracies = [epoch.get("accuracy", 0.0) for epoch in report["epochs"]]
-    print(f"  triplet accuracy {accuracies[0]:.3f} -> {accuracies[-1]:.3f} of {report['triplets']} mined", end="; ")
+    accuracies = [epoch["accuracy"] for epoch in report["epochs"] if "accuracy" in epoch]
+    if accuracies:
+        print(f"  triplet accuracy {accuracies[0]:.3f} -> {accuracies[-1]:.3f} of {report['triplets']} mined", end="; ")
     print(f"{run.decision}: {run.reason} {seconds:.1f} s", flush=True)
 
 
