@@ -118,6 +118,16 @@ def test_completions_whole_and_streamed(client: openai.OpenAI, data: Path) -> No
     assert len(whole.choices[0].logprobs.token_logprobs) == len(expected.tokens)
 
 
+def test_several_prompts_are_answered_in_their_order(client: openai.OpenAI) -> None:
+    """Texts that are written side by side would change places, or differ from those of single requests."""
+    prompts = ["def f", "return return", "x = ", "y"]
+    options = {"model": "tiny", "max_tokens": 9, "temperature": 0}
+    together = client.completions.create(prompt=prompts, **options)
+    assert [choice.index for choice in together.choices] == [0, 1, 2, 3]
+    alone = [client.completions.create(prompt=prompt, **options).choices[0].text for prompt in prompts]
+    assert [choice.text for choice in together.choices] == alone
+
+
 def test_a_suffix_fills_the_gap(client: openai.OpenAI, data: Path) -> None:
     """A suffix that is ignored."""
     generator = load_generator((data / "model").read_text(), Options(dtype="float32"))

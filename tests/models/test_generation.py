@@ -1,10 +1,12 @@
 """Generation against transformers' greedy search, and everything that must not change it."""
 
+import random
 import re
 import sys
 from pathlib import Path
 
 import pytest
+import regex
 import tiny_checkpoints
 import torch
 import transformers
@@ -165,6 +167,25 @@ def test_a_regular_expression_is_kept(starcoder: Generator, pattern: str, temper
         assert re.fullmatch(pattern, found.text)
     else:
         assert re.match(pattern.split("+", maxsplit=1)[0].split("{2", maxsplit=1)[0], found.text)
+
+
+def random_pattern(source: random.Random, depth: int) -> str:
+    if not depth:
+        return source.choice(["a", "xy", "[0-9]", "\\w", "é", "☃", "def", " ", "\\.", "[^x\\n]", "\\n"])
+    parts = [random_pattern(source, depth - 1) for _ in range(2)]
+    form = source.choice(["{0}{1}", "({0}|{1})", "({0})*", "({0})+", "({0})?", "({0}){{1,3}}"])
+    return form.format(*parts)
+
+
+def test_any_regular_expression_is_kept(starcoder: Generator) -> None:
+    """A text that neither matches nor is the beginning of a match, in some corner of the syntax."""
+    source = random.Random(4)
+    ids = starcoder.prompt("return ")
+    for seed in range(20):
+        pattern = random_pattern(source, source.randint(1, 4))
+        asked = Sampling(max_tokens=source.randint(1, 20), temperature=seed % 3, seed=seed, regex=pattern)
+        found = starcoder.generate(ids, asked, source.choice([None, prompt_lookup(), lambda _: [60, 61]]))
+        assert regex.fullmatch(pattern, found.text, partial=found.finish != "stop"), (pattern, found.text)
 
 
 def test_a_grammar_is_kept_with_drafts(starcoder: Generator) -> None:
