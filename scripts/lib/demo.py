@@ -26,7 +26,7 @@ To connect an editor:
   Neovim    vim.opt.runtimepath:append("{plugin}")
             vim.lsp.config("codekin", {{ cmd = {{ "{codekin}", "lsp" }} }})
             vim.lsp.enable("codekin")
-  others    start `{codekin} lsp`; README.md has Emacs and Helix
+  others    start `{codekin} lsp`; docs/editors.md has Emacs and Helix
 """
 
 

@@ -180,6 +180,25 @@ def test_embedder_and_generator_make_room_for_each_other(starcoder: Generator) -
     generation.close()
 
 
+def test_a_generator_whose_room_was_taken_while_it_was_loaded_serves_once(starcoder: Generator) -> None:
+    """It would stay beside the memory that is counted, and the status that lists it would fail for ever."""
+    resident, loads = Residency(10), []
+
+    def load(key: str) -> Generator:
+        loads.append(key)
+        if len(loads) == 1:
+            resident.enter("another", 6, lambda: None)
+        return starcoder
+
+    service = GenerationService(load, lambda _: 6, resident)
+    ask = Ask(prompt="x", model="m", sampling=Sampling(max_tokens=2))
+    text = service.generate(ask).text
+    assert (service.loaded(), list(resident.held())) == ({}, ["another"])
+    assert service.generate(ask).text == text
+    assert (service.loaded(), loads) == ({"m": 6}, ["m", "m"])
+    service.close()
+
+
 def test_a_model_that_was_let_go_is_loaded_once_for_many(gated: tuple[GatedEmbedder, EmbeddingService]) -> None:
     """Callers at the same time would each load the model, or wait for each other for ever."""
     resident, loads = Residency(), []

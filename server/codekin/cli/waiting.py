@@ -39,7 +39,8 @@ def wait_until_ready(client: Client, root: Path, patience: float = float("inf"))
             elif kind == "progress":
                 report(int(event.get("done") or 0), int(event.get("total") or 0), "")
                 if _is_far_off(event, time.monotonic() - began, patience):
-                    note(f"{event['done']} of {event['total']} are indexed by meaning so far, the rest by their words.")
+                    left = event["total"] - event["done"]
+                    note(f"{left} of {status['fragments']} fragments are found by their words alone so far.")
                     return status
             elif kind == "ended" and event.get("failures", 0) > MOST_FAILURES:
                 raise DaemonError(str(event.get("message")))

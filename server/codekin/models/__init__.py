@@ -14,18 +14,15 @@ if TYPE_CHECKING:
     from codekin.settings import ModelSettings
 
 
-def load_embedder(
-    name: str, *, kernel_cache: Path | None = None, checkpoint: Path | None = None, options: "Options | None" = None
-) -> "Embedder":
+def load_embedder(name: str, *, kernel_cache: Path | None = None, options: "Options | None" = None) -> "Embedder":
     """An embedder by catalogue key (`codekin_embed`, …) or by the absolute folder it lies in.
 
-    `kernel_cache` is a JSON file that remembers which dtype is fastest on this machine;
-    `checkpoint` a folder of what was learned on this model: a head, or weights of its own.
+    `kernel_cache` is a JSON file that remembers which dtype is fastest on this machine.
     Raises ModelError where it is unknown, absent or refused.
     """
     from codekin.models.loading import Options, load_by_name  # noqa: PLC0415 - this package's face stays light
 
-    return load_by_name(name, options or Options(kernel_cache=kernel_cache), checkpoint)
+    return load_by_name(name, options or Options(kernel_cache=kernel_cache))
 
 
 def choose_embedder(settings: "ModelSettings", kernel_cache: Path | None = None) -> "Embedder":

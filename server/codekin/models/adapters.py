@@ -95,7 +95,11 @@ def attach(module: nn.Module, architecture: str, name: str, adapter: Adapter | N
     for parameter in parameters.values():
         parameter.data = parameter.data.float()
     if adapter:
-        _fill(parameters, adapter)
+        try:
+            _fill(parameters, adapter)
+        except CheckpointError:
+            module.delete_adapter(name)  # type: ignore[operator] # a transformers module
+            raise
     return parameters
 
 

@@ -119,8 +119,7 @@ class GenerationService:
 
     def loaded(self) -> dict[str, int]:
         """Keys and bytes of the generators in memory, the one used least lately first."""
-        held = self._resident.held()
-        return {key: held.get(key, 0) for key in sorted(self._generators, key=list(held).index)}
+        return {key: size for key, size in self._resident.held().items() if key in self._generators}
 
     def close(self) -> None:
         """End the worker threads."""
@@ -185,13 +184,15 @@ class GenerationService:
                 raise error
             self._resident.enter(model, self._size(model), lambda: self._let_go(model))
             try:
-                found = self._generators[model] = self._load(model)
+                found = self._load(model)
             except BaseException as error:
                 self._resident.leave(model)
                 if isinstance(error, CodekinError):
                     self._failures[model] = time.monotonic(), error
                 raise
             self._failures.pop(model, None)
+            if model in self._resident.held():  # else its room was taken while it was loaded: it serves this once
+                self._generators[model] = found
         self._resident.touch(model)
         return found
 

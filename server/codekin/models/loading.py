@@ -9,32 +9,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from safetensors.numpy import load_file
 
-from codekin.errors import CheckpointError, CodekinError, ModelError
+from codekin.errors import CodekinError, ModelError
 from codekin.models import planner
 from codekin.models.architectures import build_decoder
 from codekin.models.catalogue import Model, find_model
 from codekin.models.checks import check_folder
-from codekin.models.digests import file_digest, told_digest
-from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled, with_head
+from codekin.models.digests import told_digest
+from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled
 from codekin.models.generation import Generator
 from codekin.models.kernels import fastest_kernel
 from codekin.models.linears import finish_for
 from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained, torch_dtype
 from codekin.models.remote import RemoteEmbedder
 from codekin.models.vocabulary import Vocabulary
-from codekin.models.weights import check_file, checked_digest, read_json, read_tensors
+from codekin.models.weights import checked_digest, read_json, read_tensors
 from codekin.seams import Embedder
 from codekin.settings import ModelSettings
 
 PREFERRED = ("qodo", "jina_v3")
 """The embedders that `auto` takes where they were pulled and a GPU runs them, best first."""
-
-HEAD_FILE = "head.safetensors"
-HEAD_TENSOR = "head"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,18 +91,15 @@ def expected_bytes(settings: ModelSettings) -> int:
         return 0
 
 
-def load_by_name(name: str, options: Options, checkpoint: Path | None = None) -> LocalEmbedder:
-    """An embedder by key or by an absolute folder, with what was learned on it in `checkpoint`.
+def load_by_name(name: str, options: Options) -> LocalEmbedder:
+    """An embedder by key or by an absolute folder.
 
     Raises ModelError where it is unknown, not pulled or too large, CheckpointError where it is damaged.
     """
     model = find_model(name, options.rows)
     if model.role != "embedder":
         raise ModelError(f"{name} writes code; it gives no vectors: choose an embedder from `codekin models list`.")
-    embedder = _load(model, options, checkpoint)
-    if checkpoint and (checkpoint / HEAD_FILE).exists():
-        embedder = with_head(embedder, *read_head(checkpoint / HEAD_FILE))
-    return embedder
+    return _load(model, options)
 
 
 def load_generator(name: str, options: Options) -> Generator:
@@ -145,23 +137,10 @@ def _generator_dtype(dtype: str, device: str) -> tuple[torch.dtype, int]:
     return getattr(torch, dtype), 16
 
 
-def read_head(path: Path) -> tuple[np.ndarray[Any, np.dtype[np.float32]], str]:
-    """A head's matrix (dimensions, dimensions), and the file's SHA-256."""
-    check_file(path)
-    try:
-        tensors = load_file(path)
-    except Exception as error:  # safetensors raises errors of several kinds
-        raise CheckpointError(f"{path} is damaged ({error}); roll back to another checkpoint.") from error
-    if HEAD_TENSOR not in tensors:
-        raise CheckpointError(f"{path} holds no tensor {HEAD_TENSOR!r}; roll back to another checkpoint.")
-    return tensors[HEAD_TENSOR].astype(np.float32), file_digest(path)
-
-
-def _load(model: Model, options: Options, checkpoint: Path | None) -> LocalEmbedder:
-    learned = checkpoint if checkpoint and (checkpoint / "config.json").exists() else None
+def _load(model: Model, options: Options) -> LocalEmbedder:
     if model.bundled or (model.architecture == "bert" and model.folder):
-        return load_bundled(learned or model.folder or BUNDLED, options.kernel_cache)
-    folder = learned or _located(model, options)
+        return load_bundled(model.folder or BUNDLED, options.kernel_cache)
+    folder = _located(model, options)
     if folder is None:
         raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
     device = planner.device_for(options.device)

@@ -8,8 +8,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Coroutine, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as NotYet
+from concurrent.futures import Future, wait
 from typing import Any
 
 from codekin.errors import WireError
@@ -44,15 +43,9 @@ class WithdrawableClient:
         """WAITING now and then, the answer to a POST last. Raises WireError."""
         future = self._begin(self._client.post(path, body))
         try:
-            while True:
-                try:
-                    yield future.result(LOOK)
-                except NotYet:
-                    if future.done():
-                        raise
-                    yield WAITING
-                else:
-                    return
+            while not wait([future], timeout=LOOK).done:
+                yield WAITING
+            yield future.result()
         finally:
             future.cancel()
 

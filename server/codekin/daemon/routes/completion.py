@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from codekin.daemon.asked import Asked
-from codekin.daemon.generators import REMOTE
+from codekin.daemon.generators import REMOTE, REPOSITORY
 from codekin.daemon.kin import kin_of_place
 from codekin.daemon.state import Daemon, Extension, daemon_of
 from codekin.daemon.work import Priority
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from codekin.models.generators import GenerationService
 
 MOST_ALTERNATIVES = 20
-REPOSITORY = "repository"
 OUTCOMES: Mapping[str, "Outcome"] = {
     "shown": "shown",
     "accepted": "accepted",
@@ -68,15 +67,15 @@ async def _answer(
     began = time.perf_counter()
     room = await _room(daemon)
     question = await daemon.workers.run(Priority.COMPLETION, _question, asked, workspace)
-    if asked.flag("wait"):
-        await _scanned(workspace)
     waits = asked.flag("wait")
+    if waits:
+        await _scanned(workspace)
     files = _Files(workspace, looks=waits)
     room.follow(workspace.root, workspace.folder, files, workspace.buffers, at_once=waits)
     await room.lay(workspace.root, workspace.buffers, question.gap.path)
     question = replace(question, told=told, find_kin=partial(kin_of_place, daemon.engine, workspace))
     question = await _with_generator(daemon, workspace, asked.text("model", ""), question)
-    if asked.flag("wait"):
+    if waits:
         await room.settled(workspace.root)
     answer: dict[str, Any] = {"items": []}
     before = room.problem(workspace.root)
