@@ -192,6 +192,7 @@ def test_eval_retrieval_gives_figures_for_each_direction(codekin, tmp_path):
         (("status", "none"), "no file or folder none"),
         (("history", "none"), "no file or folder none"),
         (("complete", "README.md:9999:1"), "there is no line 9999"),
+        (("complete", "README.md:1:9999"), "there is no column 9999"),
         (("complete", "README.md:1"), "names no column"),
         (("index", "none"), "none is not a folder"),
         (("index", "README.md"), "is not a folder"),

@@ -104,6 +104,8 @@ HOSTILE = {
     "openers": '~s("#{' * 4_000,
     "raw": 'R"a(' * 4_000,
     "directives": "#if A\n" * 4_000,
+    "continued directives": "#if A \\\n" * 20_000,
+    "uneven branches": "#if A\n(\n" * 10_000 + "#endif\n" * 10_000,
     "macros": "A_B(" * 5_000,
     "guards": "#ifdef __cplusplus\n" * 4_000,
     "commas": "a<b," * 4_000,

@@ -34,7 +34,7 @@ def complete(
     spot = parse_place(place)
     if not spot.column:
         raise UsageError(f"{place} names no column: write PATH:LINE:COL, both from 1.")
-    _check_line(spot)
+    _check_place(spot)
     folder = find_root(data, spot.path, root)
     asked: dict[str, Any] = {
         "root": str(folder),
@@ -80,12 +80,16 @@ def _streamed(answers: Iterable[dict[str, Any]], *, json: bool) -> int:
     return _show(answer, json=False)
 
 
-def _check_line(spot: Place) -> None:
+def _check_place(spot: Place) -> None:
     """Editors may ask past the end while a text changes, so the daemon takes the nearest place; here it is a slip."""
-    with spot.path.open("rb") as file:
-        count = 1 + sum(line.endswith(b"\n") for line in file)
-    if spot.line > count:
-        raise UsageError(f"{spot.path.name} has {count} lines; there is no line {spot.line}.")
+    lines = spot.path.read_bytes().split(b"\n")
+    if spot.line > len(lines):
+        raise UsageError(f"{spot.path.name} has {len(lines)} lines; there is no line {spot.line}.")
+    end = len(lines[spot.line - 1].decode("utf-8", "replace").rstrip("\r")) + 1
+    if spot.column > end:
+        raise UsageError(
+            f"Line {spot.line} of {spot.path.name} ends at column {end}; there is no column {spot.column}."
+        )
 
 
 def _show(answer: dict[str, Any], *, json: bool) -> int:

@@ -7,7 +7,7 @@ and touches only the lines that it is told do not parse. It works on tokens: no 
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from codekin.syntax.lexing import Token, tokens
 
@@ -62,7 +62,7 @@ def blank_branches(source: bytes, near: Collection[int]) -> bytes:
     So is it with one whose branches close other brackets than they open: each parses alone, but not beside another.
     """
     found = _Source(blank_macros(source, near))
-    replaced: dict[int, str] = {}
+    marks = [0] * (len(found.tokens) + 1)
     open_groups: list[list[int]] = []
     for at, token in enumerate(found.tokens):
         word = _condition(token)
@@ -71,15 +71,19 @@ def blank_branches(source: bytes, near: Collection[int]) -> bytes:
         elif open_groups and word:
             open_groups[-1].append(at)
             if word == "endif":
-                replaced |= dict.fromkeys(_other_branches(found, open_groups.pop(), near), "")
-    return _written(found.tokens, replaced)
+                for span in _other_branches(found, open_groups.pop(), near):
+                    marks[span.start] += 1
+                    marks[span.stop] -= 1
+    return _written(found.tokens, {at: "" for at, covers in enumerate(accumulate(marks)) if covers})
 
 
 @dataclass(slots=True, init=False)
 class _Source:
     """The tokens of a text; for each its line, the places of the words or signs beside it, and of what is behind it.
 
-    What is behind an opening bracket is behind the one that closes it.
+    What is behind an opening bracket is behind the one that closes it. `ends` are the places of the line breaks that
+    no backslash takes back, `depths` how many brackets are open in front of a token, `falls` where fewer are for the
+    first time; the last two have an entry for the end of the text as well.
     """
 
     tokens: list[Token]
@@ -88,6 +92,9 @@ class _Source:
     before: list[int]
     after: list[int]
     behind: list[int]
+    ends: list[int]
+    depths: list[int]
+    falls: list[int]
 
     def __init__(self, source: bytes) -> None:
         self.tokens = tokens("cpp", source.decode("utf-8", "replace"))
@@ -102,6 +109,10 @@ class _Source:
         self.before = _neighbours(means, range(len(means)))
         self.after = _neighbours(means, range(len(means) - 1, -1, -1))
         self.behind = _behind_brackets(self.tokens)
+        self.ends = _line_ends(self.tokens)
+        changes = (_OPENING.get(token.text, 0) if token.kind == "operator" else 0 for token in self.tokens)
+        self.depths = list(accumulate(changes, initial=0))
+        self.falls = _falls(self.depths)
 
     def text_before(self, at: int) -> str:
         """The last word or sign in front of a token, "" at the beginning."""
@@ -229,20 +240,17 @@ def _behind_brackets(found: Sequence[Token]) -> list[int]:
 def _conditions(found: _Source, near: Collection[int]) -> dict[int, str]:
     """What stands for the tokens of `#if` and `#elif` conditions and of `#error`, by their places."""
     replaced: dict[int, str] = {}
+    end = 0
     for at, token in enumerate(found.tokens):
         word = token.text.lstrip("# \t") if token.kind == "directive" else ""
-        if word not in {"if", "elif", "error", "warning"}:
+        if at < end or word not in {"if", "elif", "error", "warning"}:
             continue
-        end = _line_end(found, at)
+        end = found.ends[at]
         is_long = any(found.tokens[inside].kind == "newline" for inside in range(at, end))
         if end > at + 2 and (is_long or found.lines[at] in near):
             replaced |= dict.fromkeys(range(at + 2, end), "")
             replaced[at + 2] = "1"
     return replaced
-
-
-def _is_continued(found: _Source, newline: int) -> bool:
-    return newline > 0 and found.tokens[newline - 1].text == "\\"
 
 
 def _condition(token: Token) -> str:
@@ -251,7 +259,7 @@ def _condition(token: Token) -> str:
     return word if word in _CONDITIONS else ""
 
 
-def _other_branches(found: _Source, places: Sequence[int], near: Collection[int]) -> set[int]:
+def _other_branches(found: _Source, places: Sequence[int], near: Collection[int]) -> tuple[range, ...]:
     """The tokens of a condition and all branches but one, if any is uneven or does not parse.
 
     `places` are those of the directives.
@@ -259,28 +267,37 @@ def _other_branches(found: _Source, places: Sequence[int], near: Collection[int]
     branches = [range(start + 1, end) for start, end in pairwise(places)]
     lines = range(found.lines[places[0]], found.lines[places[-1]] + 1)
     is_near = len(lines) <= _FEW_LINES and any(line in near for line in lines)
-    if not is_near and all(_is_even(found.tokens[branch.start : branch.stop]) for branch in branches):
-        return set()
+    if not is_near and all(_is_even(found, branch) for branch in branches):
+        return ()
     words = [token.text for token in found.tokens[places[0] : places[0] + 3]]
     kept = branches[1 if words[2:] == ["0"] and len(branches) > 1 else 0]
-    first = _line_end(found, kept.start)
-    return set(range(places[0], _line_end(found, places[-1]))) - set(range(first, kept.stop))
+    return range(places[0], found.ends[kept.start]), range(kept.stop, found.ends[places[-1]])
 
 
-def _line_end(found: _Source, at: int) -> int:
-    """The place of the first line break at or behind a token that no backslash takes back."""
-    while at < len(found.tokens) and (found.tokens[at].kind != "newline" or _is_continued(found, at)):
-        at += 1
-    return at
+def _is_even(found: _Source, branch: range) -> bool:
+    """Whether a branch closes the brackets that it opens, and no others."""
+    start, end = branch.start, branch.stop
+    return found.depths[start] == found.depths[end] and found.falls[start] > end
 
 
-def _is_even(branch: Sequence[Token]) -> bool:
-    depth = 0
-    for token in branch:
-        depth += _OPENING.get(token.text, 0) if token.kind == "operator" else 0
-        if depth < 0:
-            return False
-    return depth == 0
+def _line_ends(found: Sequence[Token]) -> list[int]:
+    """For each token, and behind the last, the place of the next line break that no backslash takes back."""
+    ends = [len(found)] * (len(found) + 1)
+    for at in range(len(found) - 1, -1, -1):
+        is_end = found[at].kind == "newline" and (at == 0 or found[at - 1].text != "\\")
+        ends[at] = at if is_end else ends[at + 1]
+    return ends
+
+
+def _falls(depths: Sequence[int]) -> list[int]:
+    """For each place the next one with a lower depth, one behind the last where there is none."""
+    falls = [len(depths)] * len(depths)
+    waiting: list[int] = []
+    for at, depth in enumerate(depths):
+        while waiting and depths[waiting[-1]] > depth:
+            falls[waiting.pop()] = at
+        waiting.append(at)
+    return falls
 
 
 def _written(found: Sequence[Token], replaced: Mapping[int, str]) -> bytes:
