@@ -36,7 +36,7 @@ function pick(server: Server, kin: KinTree, text: string): void {
   box.onDidChangeValue(() => { clearTimeout(timer); timer = setTimeout(searchNow, PAUSE_MS); });
   // Who presses Enter before the list has caught up means what was typed, not what is still shown.
   box.onDidAccept(() => {
-    isAccepted = answered !== box.value.trim();
+    isAccepted = answered !== box.value.trim() && box.selectedItems[0] === box.items[0];
     if (isAccepted) searchNow();
     else void accept(box, kin);
   });

@@ -3,7 +3,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { address, makePlace, openBrowser, startEditor } from "./editor.mjs";
 
-const LIMIT_MS = 420_000;
+const LIMIT_MS = 840_000;
 
 const place = makePlace();
 const editor = await startEditor(place);
