@@ -64,15 +64,20 @@ def test_between_the_base_and_what_was_trained(tiny):
     assert torch.allclose(middle, (begun[name] + after[name]) / 2)
 
 
-def test_a_full_run_keeps_an_encoder_that_reloads_equal(tiny, tmp_path, folder, monkeypatch):
+@pytest.mark.parametrize(("method", "file"), [("full", "model.safetensors"), ("lora", "adapter_model.safetensors")])
+# peft asks transformers by a name of its past.
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing.:FutureWarning")
+def test_a_run_keeps_an_encoder_that_reloads_equal(tiny, tmp_path, folder, monkeypatch, method, file):
     """What was judged is what serves: the checkpoint, read anew, gives the same space and vectors."""
-    pupil = full_pupil(tiny, "auto")
+    row = replace(catalogue()["codekin_embed"], hub_id=str(tiny), vocabulary=269)
+    pupil = pupil_of(Subject(method, row, tiny))
     monkeypatch.setattr("codekin.learning.run.decide", lambda *_: teaching_decision())
     base = load_bundled(tiny)
-    order = Order(Mix(60), replace(TRAINING, learning_rate=3e-3), method="full")
+    order = Order(Mix(60), replace(TRAINING, learning_rate=3e-3), method=method)
     with built_index(tmp_path / "index", base, application(60)) as index:
         run = learn(index, folder, base, order, no_progress, AtHand(lambda _: pupil, lambda: base))
     assert run.decision == history.ACTIVATED
+    assert {"map", "accuracy", "loss", "checkpoint"} <= run.report["epochs"][1].keys()
     encoder = read_learned(folder, run.checkpoint, base)
     assert encoder.space == checkpoints.read_meta(folder, run.checkpoint)["space"] != base.space
     assert name_of_space(folder, encoder.space) == run.checkpoint
@@ -81,7 +86,7 @@ def test_a_full_run_keeps_an_encoder_that_reloads_equal(tiny, tmp_path, folder, 
     assert not np.allclose(again.embed(["def run do"]), base.embed(["def run do"]), atol=1e-3)
     with pytest.raises(CheckpointError, match="another base model"):
         read_learned(folder, run.checkpoint, NoisyEmbedder())
-    weights = folder / run.checkpoint / "model.safetensors"
+    weights = folder / run.checkpoint / file
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="is damaged"):
         active_embedder(folder, base)

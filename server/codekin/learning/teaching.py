@@ -119,13 +119,14 @@ def _teach_encoder(method: str, base: Base, material: Material, order: tuple[Mix
     lesson = prepare(material, mix)
     validate = _judge_of(lesson.validation[:VALIDATED], lesson.pieces[:VALIDATED])
     best, chosen = validate(base.embed), None
-    epochs = [_epoch(None, validation=best)]
+    epochs = [_epoch(None, validation=best, **_on_unseen(material, base.embed))]
     steps: Callable[[int, int], None] = lambda done, total: told("training", done, total)  # noqa: E731
     for passed, begun, trained in pupil.train(lesson.texts, training, steps, base.unfinished(lesson.texts, training)):
         laid = [between(begun, trained, share) for share in SHARES]
         found, weights = max(((validate(pupil.local(each).embed), each) for each in laid), key=lambda pair: pair[0])
-        epochs.append(_epoch(passed, validation=found))
-        base.keep(epochs[-1], pupil.files(weights), pupil.local(weights).space)
+        local = pupil.local(weights)
+        epochs.append(_epoch(passed, validation=found, **_on_unseen(material, local.embed)))
+        base.keep(epochs[-1], pupil.files(weights), local.space)
         if found <= best:
             break
         best, chosen = found, weights
@@ -136,6 +137,15 @@ def _teach_encoder(method: str, base: Base, material: Material, order: tuple[Mix
     head = _head_on(pupil.local(chosen), lesson, validate) if method == FULL else None
     local = pupil.local(chosen, head)
     return Taught(pupil.files(chosen, head), local.space, local.embed, lesson.count, lesson.note, epochs)
+
+
+def _on_unseen(material: Material, embed: Embed) -> dict[str, float]:
+    """Held-out MAP and triplet accuracy of an embedder, on a sample that is small enough for each epoch."""
+    held = material.held[:VALIDATED]
+    unseen = mine_some(held, material.held_vectors[:VALIDATED], Mix(VALIDATED))
+    vectors = embed([piece.fragment.text for piece in held])
+    accuracy = {"accuracy": accuracy_of(None, sides(held, vectors, unseen))} if unseen.rows else {}
+    return {"map": _judge_of(held, material.learned[:VALIDATED])(embed), **accuracy}
 
 
 def _head_on(embedder: Embedder, lesson: Lesson, validate: Callable[[Embed], float]) -> Vectors | None:
