@@ -93,7 +93,7 @@ def recovered(folder: Path) -> str:
     return "b: new"
 
 
-KILLS = int(os.environ.get("CODEKIN_TEST_KILLS", "100"))
+KILLS = int(os.environ.get("CODEKIN_TEST_KILLS", "40"))
 
 
 def learn_without_end(data: Path, begun) -> None:
@@ -122,7 +122,7 @@ def turned(dimensions: int, number: int) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_at_a_hundred_random_points(tmp_path):
+def test_killed_at_random_points(tmp_path):
     """Learner and indexer die by the real signal: the old or the new model is whole, and each change is used once."""
     with built_index(tmp_path / "index", NoisyEmbedder(space=SPACE), application(3)):
         pass
