@@ -196,7 +196,7 @@ def test_eval_retrieval_gives_figures_for_each_direction(codekin, tmp_path):
         (("complete", "README.md:1"), "names no column"),
         (("index", "none"), "none is not a folder"),
         (("index", "README.md"), "is not a folder"),
-        (("embed", "none.ex"), "is not a file"),
+        (("embed", "none.ex"), "no file or folder none.ex"),
         (("eval", "retrieval"), "--data"),
         (("eval", "retrieval", "--data", "none.jsonl"), "cannot be read"),
         (("eval", "retrieval", "--data", "README.md"), "Line 1"),

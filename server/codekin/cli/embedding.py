@@ -135,8 +135,10 @@ def _fragments(path: str) -> Iterator[dict[str, Any]]:
     from codekin import syntax  # noqa: PLC0415 - brings tree-sitter
 
     file = Path(path)
-    if not file.is_file() or file.stat().st_size > BYTES_LIMIT:
-        raise UsageError(f"{path} is not a file of at most {BYTES_LIMIT} bytes.")
+    if not file.is_file():
+        raise UsageError(f"There is no file or folder {path}.")
+    if file.stat().st_size > BYTES_LIMIT:
+        raise UsageError(f"{path} has more than {BYTES_LIMIT} bytes: give a smaller file.")
     for found in syntax.fragments(file.name, file.read_bytes().decode("utf-8-sig", "replace"))[0]:
         lines = {"start_line": found.start_line, "end_line": found.end_line}
         yield {"path": path, "name": found.name, **lines, "text": found.text}

@@ -86,10 +86,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _wrong_use(message: str, arguments: Sequence[str]) -> str:
-    """Typer's message as one sentence, with where to read on; empty where the help was printed instead."""
+    """Typer's message as one sentence, with where to read on; it has none where the help was printed instead."""
     command = next((f" {row.name}" for row in ROWS if arguments[:1] == [row.name]), "")
-    sentence = f"{message.strip().rstrip('.')}; " if message.strip() else ""
-    return f"{sentence}see `codekin{command} --help`."
+    return f"{message.strip().rstrip('.') or 'Name a command'}; see `codekin{command} --help`."
 
 
 def _fail(message: str) -> int:
