@@ -93,7 +93,7 @@ def recovered(folder: Path) -> str:
     return "b: new"
 
 
-KILLS = int(os.environ.get("CODEKIN_TEST_KILLS", "40"))
+KILLS = int(os.environ.get("CODEKIN_TEST_KILLS", "100"))
 
 
 def learn_without_end(data: Path, begun) -> None:
@@ -122,12 +122,12 @@ def turned(dimensions: int, number: int) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_killed_at_random_points(tmp_path):
+def test_killed_at_a_hundred_random_points(tmp_path):
     """Learner and indexer die by the real signal: the old or the new model is whole, and each change is used once."""
     with built_index(tmp_path / "index", NoisyEmbedder(space=SPACE), application(3)):
         pass
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["test_learning_crash"])
+    context.set_forkserver_preload(["pytest", "psutil", "codekin.ingest.backlog", "codekin.learning.run"])
     chance, outcomes = np.random.default_rng(1), Counter()
     seconds = begin_and_kill(
         context, tmp_path, lambda: eventually(lambda: len(history.runs(tmp_path / "learning")) > 1)
