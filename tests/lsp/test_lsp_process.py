@@ -31,6 +31,16 @@ def test_a_window_loads_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
+def test_wrong_use_is_told_in_one_sentence():
+    """A user's wrong flag would end in a usage text that no other command prints."""
+    done = subprocess.run(
+        [sys.executable, "-m", "codekin", "lsp", "--json"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2, "", "unrecognized arguments: --json; see `codekin lsp --help`.\n",
+    )  # fmt: skip
+
+
 BROKEN = [
     b"Content-Length: 1000000000000\r\n\r\n{}",
     b"Content-Length: -1\r\n\r\n{}",

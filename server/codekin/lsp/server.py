@@ -12,7 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from lsprotocol import types as lsp
 
@@ -147,8 +147,16 @@ def _announce(server: Server, session: Session, known: Mapping[str, Feature], _p
             server.command(name)(command)
 
 
+class _Options(argparse.ArgumentParser):
+    """Tells wrong use in one sentence, as all commands do."""
+
+    def error(self, message: str) -> NoReturn:
+        """Leaves with status 2."""
+        self.exit(2, f"{message}; see `codekin lsp --help`.\n")
+
+
 def _read_options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("codekin lsp", description="Serve an editor over stdin and stdout.")
+    parser = _Options("codekin lsp", description="Serve an editor over stdin and stdout.")
     parser.add_argument("--data-dir", type=Path, help="where indexes and checkpoints are kept")
     parser.add_argument("--log-level", choices=["debug", "info", "warning", "error"], default="warning")
     parser.add_argument("--stdio", action="store_true", help="the only way to talk, taken as given")
