@@ -65,6 +65,13 @@ def test_learn_swap_and_go_back(data, root):
     assert (status, "There is no checkpoint" in trouble) == (2, True)
 
 
+def test_only_the_model_of_the_settings_is_tuned(data, root):
+    """A night meant for a large model does not tune the small one that stands in for it."""
+    (data / "settings.toml").write_text('[learning]\nmodel = "qodo"\n')
+    status, _, trouble = codekin("learn", root)
+    assert (status, "learning.model is qodo, but codekin_embed serves" in trouble) == (2, True), trouble
+
+
 def test_a_killed_learner_is_told_and_its_changes_are_used_later(data, root):
     """The user reads one sentence; the daemon and its model live on, and the next run begins where this one did."""
     assert codekin("index", root)[0] == 0

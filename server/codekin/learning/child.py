@@ -73,7 +73,7 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
     from codekin.index import Index  # noqa: PLC0415 - after the niceness is set
     from codekin.learning.lock import one_learner  # noqa: PLC0415
     from codekin.learning.run import AtHand, learn  # noqa: PLC0415
-    from codekin.learning.subject import open_pupil, served_here  # noqa: PLC0415
+    from codekin.learning.subject import open_pupil, require_model, served_here  # noqa: PLC0415
     from codekin.models import checkpoints  # noqa: PLC0415
     from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415
     from codekin.settings import load_settings  # noqa: PLC0415
@@ -83,6 +83,7 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
     with one_learner(data), Index.open(places.workspace_folder(data, root)) as index:
         embedder = RemoteEmbedder(given.socket)
         chosen = load_settings(data, root, json.loads(given.settings))[0]
+        require_model(chosen.learning.model, embedder.name)
         at_hand = AtHand(
             lambda method: open_pupil(method, embedder, chosen),
             lambda: served_here(folder, embedder, given.socket, root),

@@ -20,6 +20,15 @@ TRAINED_TEXTS = 48
 """Texts of one batch: an anchor, a positive and a negative for each of sixteen triplets."""
 
 
+def require_model(wanted: str, serving: str) -> None:
+    """`learning.model` names the one model that may be tuned; "auto" is whichever serves. Raises LearningError."""
+    if wanted not in ("auto", serving):
+        raise LearningError(
+            f"learning.model is {wanted}, but {serving} serves: nothing was learned. Set models.embedder to {wanted},"
+            " or learning.model to auto."
+        )
+
+
 def open_pupil(method: str, embedder: Embedder, settings: Settings) -> Pupil:
     """Opens what a method trains. Raises LearningError where that cannot be, with the method that can."""
     subject = subject_of(method, embedder, settings)
