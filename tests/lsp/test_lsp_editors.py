@@ -98,7 +98,7 @@ def test_from_the_pipe_to_the_index_and_back(start_editor, project, name):
     assert twin["range"]["start"]["line"] == 1
     assert twin["range"]["end"] == {"line": 10, "character": END[name]}
     assert editor.ask("codekin/search", {"text": "retry with backoff"})["hits"]
-    assert editor.ask("workspace/symbol", {"query": "parse headers"})
+    assert editor.ask("workspace/symbol", {"query": "retry after a delay"})
     lens = editor.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})[0]
     assert editor.ask("codeLens/resolve", lens)["command"]["title"].endswith("similar")
     check_ghost_text(editor, uri, name)
