@@ -54,7 +54,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     try:
         lines = path.read_text(encoding="utf-8").split("\n")  # other line ends may stand within a JSON text
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}): give a file of JSON lines.") from error
+        raise UsageError(
+            f"{path} cannot be read ({getattr(error, 'strerror', error)}): give a file of JSON lines."
+        ) from error
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():

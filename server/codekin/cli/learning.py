@@ -17,8 +17,12 @@ from codekin.daemon.client import Client
 
 Workspace = Annotated[Path, typer.Argument(metavar="[PATH]", help="The workspace's folder.")]
 Method = Annotated[str, typer.Option("--method", help="head, lora or full; the setting otherwise.", show_default=False)]
-Epochs = Annotated[int, typer.Option("--epochs", min=0, max=100, help="Passes over the triplets.", show_default=False)]
-Count = Annotated[int, typer.Option("--count", min=0, max=1_000_000, help="How many triplets.", show_default=False)]
+Epochs = Annotated[
+    int, typer.Option("--epochs", min=0, max=100, help="Passes over the triplets; 0: as set.", show_default=False)
+]
+Count = Annotated[
+    int, typer.Option("--count", min=0, max=1_000_000, help="How many triplets; 0: as set.", show_default=False)
+]
 EPOCH = {"loss": "loss", "triplet accuracy": "accuracy", "held-out MAP": "map", "validation MAP": "validation"}
 """What is shown of an epoch, by column."""
 

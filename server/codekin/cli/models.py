@@ -286,7 +286,9 @@ def _read_file(path: Path | None) -> str | None:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}): give a file with a grammar.") from error
+        raise UsageError(
+            f"{path} cannot be read ({getattr(error, 'strerror', error)}): give a file with a grammar."
+        ) from error
 
 
 def _text_or_file(text: str) -> str:

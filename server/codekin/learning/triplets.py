@@ -150,7 +150,7 @@ def _wanted(
     """How many triplets for each pair of languages, and what there is to say about them."""
     if (CPP, CPP) not in mined:
         wanted = {(BEAM, BEAM): mix.count if mined[BEAM, BEAM] else 0}
-        note = f"Only {_cpp_count(pieces)} C++ functions: the triplets are of BEAM code alone."
+        note = f"Too little C++ ({_cpp_count(pieces)} functions): the triplets are of BEAM code alone."
         return wanted, [note, *_repeats(wanted, mined)]
     across = round(mix.count * mix.cross_language_ratio) if mined[BEAM, CPP] or mined[CPP, BEAM] else 0
     beam = round((mix.count - across) * _share(mix.beam_ratio, mined, ((BEAM, BEAM), (CPP, CPP))))
