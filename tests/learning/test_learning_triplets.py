@@ -156,7 +156,7 @@ def test_without_cpp_the_triplets_are_of_beam_alone():
     found = pieces(**elixir())
     mined = mine_triplets(found, vectors_of(found), Mix(50))
     assert len(mined.rows) == 50
-    assert "Only 0 C++ functions" in mined.note
+    assert "Too little C++ (0 functions)" in mined.note
 
 
 def test_too_little_elixir_is_refused():
