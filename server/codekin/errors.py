@@ -9,6 +9,7 @@ CodekinError
 ├── DaemonError         the daemon cannot be started, reached or understood
 ├── WireError           a server cannot be reached, or answers with a failure
 ├── LearningError       a learning run cannot start or was refused
+│   └── NothingToLearnError  too little code, or nothing new
 └── Cancelled           the request was withdrawn; never shown to a user
 """
 
@@ -55,6 +56,10 @@ class WireError(CodekinError):
 
 class LearningError(CodekinError):
     """A learning run cannot start or was refused."""
+
+
+class NothingToLearnError(LearningError):
+    """There is too little code, or nothing new in it: by night that is no trouble."""
 
 
 class Cancelled(CodekinError):  # noqa: N818 - a withdrawal is no error of anybody's

@@ -73,6 +73,14 @@ def test_too_little_elixir_is_said_and_nothing_trained(tmp_path, embedder, folde
     assert "Not enough BEAM code" in run.reason
 
 
+def test_a_night_with_too_little_elixir_passes_without_trouble(tmp_path, embedder, folder):
+    """Nobody reads a warning every morning; the history says why nothing was learned."""
+    night = Order(Mix(300), Training(1), asked_by=BY_SCHEDULE, date="2026-03-02")
+    with built_index(tmp_path / "index", embedder, {"lib/a.ex": module(1)}) as index:
+        run = learn(index, folder, embedder, night, no_progress)
+    assert (run.decision, "Not enough BEAM code" in run.reason) == (history.SKIPPED, True)
+
+
 def test_the_next_run_sees_what_changed_since(tmp_path, embedder, folder):
     """The range of each run begins where the last one that ended left off, and is used once."""
     place = tmp_path / "index"

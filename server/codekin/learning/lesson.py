@@ -10,7 +10,7 @@ from random import Random
 
 import numpy as np
 
-from codekin.errors import LearningError
+from codekin.errors import NothingToLearnError
 from codekin.learning.material import Material
 from codekin.learning.pieces import Piece
 from codekin.learning.train_head import Sides
@@ -83,11 +83,11 @@ class Lesson:
 
 
 def prepare(material: Material, mix: Mix) -> Lesson:
-    """Mines and cuts what a run practises on. Raises LearningError where there is nothing to learn from."""
+    """Mines and cuts what a run practises on. Raises NothingToLearnError where there is nothing to learn from."""
     rest, validation = material.without(VALIDATION)
     pieces, vectors, mined = rest.mined(mix)
     if not mined.rows:
-        raise LearningError(NOTHING)
+        raise NothingToLearnError(NOTHING)
     chance = Random(mix.seed)  # noqa: S311 - which views are cut is no secret
     return Lesson(pieces, vectors, mined, view_pairs(rest.learned, len(mined.rows), chance), validation)
 

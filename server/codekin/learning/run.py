@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codekin.errors import LearningError
+from codekin.errors import LearningError, NothingToLearnError
 from codekin.index import Index
 from codekin.learning import history
 from codekin.learning.gate import Decision, decide, deciding
@@ -78,17 +78,13 @@ def _at_hand(folder: Path, embedder: Embedder) -> AtHand:
     return AtHand(lambda method: open_pupil(method, embedder, Settings()), lambda: active_embedder(folder, embedder))
 
 
-class NothingNewError(LearningError):
-    """Nothing changed since the last run; by night that is no reason to learn again."""
-
-
 def learn(  # noqa: PLR0913, PLR0917 - what a run needs
     index: Index, folder: Path, embedder: Embedder, order: Order, told: Told, at_hand: AtHand | None = None
 ) -> history.Run:
     """Trains on the workspace's code and activates the result if it is better; gives the run as noted.
 
-    Raises LearningError where there is too little code; nothing has changed then but the history. The caller holds
-    the learner's lock.
+    Raises NothingToLearnError where there is too little code, except by night; nothing has changed then but the
+    history. The caller holds the learner's lock.
     """
     used = history.used_until(folder)
     run = history.begin_run(folder, order.asked_by, order.date, asdict(order))
@@ -107,7 +103,7 @@ def learn(  # noqa: PLR0913, PLR0917 - what a run needs
     except LearningError as error:
         history.end_run(folder, run, history.SKIPPED, str(error), {})
         forget_unfinished(folder)
-        if not isinstance(error, NothingNewError):
+        if order.asked_by != BY_SCHEDULE or not isinstance(error, NothingToLearnError):
             raise
     except MemoryError as error:
         history.end_run(folder, run, history.FAILED, out_of_memory(order.method), {})
@@ -172,7 +168,7 @@ def conclude(folder: Path, found: Conclusion, files: Mapping[str, bytes], about:
 
 def _require_news(material: Material, order: Order) -> None:
     if order.asked_by == BY_SCHEDULE and material.span[0] and not material.changed:
-        raise NothingNewError("Nothing changed since the last run.")
+        raise NothingToLearnError("Nothing changed since the last run.")
 
 
 def _judged(  # noqa: PLR0913, PLR0917 - old, new and what both are measured on

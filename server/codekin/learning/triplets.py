@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.errors import LearningError
+from codekin.errors import NothingToLearnError
 from codekin.learning.kinship import family, kinship, near_copies, strangers, unlike
 from codekin.learning.pieces import Piece
 from codekin.seams import Vectors
@@ -74,11 +74,11 @@ class Mined:
 
 
 def require_enough(pieces: Sequence[Piece]) -> None:
-    """Raises LearningError where there is too little Elixir to learn from."""
+    """Raises NothingToLearnError where there is too little Elixir to learn from."""
     beam = [piece for piece in pieces if piece.fragment.language == BEAM]
     lines = sum(piece.code.count("\n") + 1 for piece in beam)
     if len(beam) < LEAST_PIECES or lines < LEAST_LINES:
-        raise LearningError(
+        raise NothingToLearnError(
             f"Not enough BEAM code: {len(beam)} Elixir functions with {lines} lines, and learning needs at least"
             f" {LEAST_PIECES} with {LEAST_LINES} lines; nothing was trained."
         )
@@ -88,7 +88,7 @@ def mine_triplets(pieces: Sequence[Piece], vectors: Vectors, mix: Mix, first: fr
     """`mix.count` triplets of (kind, anchor, positive, negative) rows, in the shares that `mix` asks for.
 
     `vectors` are the unit rows of the pieces in the current index; pieces whose names are in `first` are asked first,
-    in turns with the rest, the replay. Raises LearningError when there is not enough code.
+    in turns with the rest, the replay. Raises NothingToLearnError when there is not enough code.
     """
     require_enough([piece for piece in pieces if not piece.earlier])
     return mine_some(pieces, vectors, mix, first)
