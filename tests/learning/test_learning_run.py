@@ -46,6 +46,7 @@ def test_a_dry_run_changes_nothing(shared_index, embedder, folder):
     run = learn(shared_index, folder, embedder, Order(Mix(100), Training(1), dry_run=True), no_progress)
     assert run.decision == history.DRY_RUN
     assert run.reason
+    assert run.report["better"] == ("old model stays" not in run.reason)
     assert checkpoints.names(folder) == []
     assert checkpoints.pointed(folder) == checkpoints.BASE
     assert history.used_until(folder) == 0

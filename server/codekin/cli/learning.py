@@ -133,7 +133,8 @@ def _show_run(run: Mapping[str, Any]) -> None:
         for kind, (old, new) in report["all"]["kinds"].items()
     ]
     print_rows(("held-out question", "before", "after", "points"), kinds)
-    said = {"activated": "The new model took over: ", "dry run": "Nothing was changed: "}
+    would = "Nothing was changed; the new model would take over: " if report["better"] else "Nothing was changed: "
+    said = {"activated": "The new model took over: ", "dry run": would}
     say(said.get(run["decision"], "") + run["reason"])
 
 

@@ -184,6 +184,7 @@ def _judged(  # noqa: PLR0913, PLR0917 - old, new and what both are measured on
     general = gain(measure(general_ground(shared)), measure(general_ground(taught.embed)))
     decision = decide(judged, general, sum(counts[kind] for kind in kinds))
     report = {
+        "better": decision.activate,
         "triplets": taught.triplets,
         "note": taught.note,
         "epochs": taught.epochs,
