@@ -233,6 +233,7 @@ BENCHMARKS = {
         "from a key to ghost text while a repository is indexed", of_own_figures("responding.py", "ghost")
     ),
     "memory": Benchmark("what the processes hold at 50,000 fragments", of_own_figures("serving.py", "memory")),
+    "school": Benchmark("a window's answers while a repository is learned", of_own_figures("responding.py", "school")),
     "start": Benchmark("the start of a window", of_own_figures("responding.py", "start")),
     "padding": Benchmark("large encoders, beside naive padding", of_own_figures("padding.py")),
     "completion": Benchmark("the repository model, beside plain copying", completion),

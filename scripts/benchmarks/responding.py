@@ -1,6 +1,6 @@
-"""How soon `codekin lsp` answers: at its start, and while a repository is being indexed.
+"""How soon `codekin lsp` answers: at its start, while a repository is being indexed, and while it is being learned.
 
-    python scripts/benchmarks/responding.py start|echo|ghost [--quick] [--json]
+    python scripts/benchmarks/responding.py start|echo|ghost|school [--quick] [--json]
 
 Each figure has its yardstick under the same load: the start is paired in turns with an import of
 pygls, and beside the window a bare process answers requests sent at the same moments.
@@ -33,6 +33,9 @@ EVERY = 0.02
 
 FUNCTIONS = 20_000
 """The size of the repository that is indexed meanwhile."""
+
+LEARNED_FUNCTIONS = 1_500
+"""The size of the repository that is learned meanwhile."""
 
 ECHO = """
 import json, sys
@@ -82,7 +85,10 @@ def echo(quick: bool) -> list[Figure]:
     with indexing() as (window, data, _), Window(data, [sys.executable, "-c", ECHO]) as bare:
         bare.ask("warm up")
         ours, floor, daemon = _echoes(window, bare, data, 10 if quick else 40)
-    return _figures(ours, floor, daemon)
+    return [
+        *_echo_figures(ours, floor, "indexing"),
+        Figure("handshake of the daemon while indexing, p99", percentile(daemon, 0.99), "ms"),
+    ]
 
 
 def ghost(quick: bool) -> list[Figure]:
@@ -107,6 +113,62 @@ def ghost(quick: bool) -> list[Figure]:
         Figure("ghost text while indexing, p50", statistics.median(taken), "ms", at_most=40, beside=beside),
         Figure("ghost text while indexing, p99", percentile(taken, 0.99), "ms", at_most=150),
     ]
+
+
+def school(quick: bool) -> list[Figure]:
+    """Questions and ghost text at rest and while a run of the night school embeds, trains and judges."""
+    count = 40 if quick else 150
+    with tempfile.TemporaryDirectory(prefix="ck") as folder:
+        root, data = Path(folder) / "repository", Path(folder) / "data"
+        data.mkdir()
+        repository.write_repository(root, LEARNED_FUNCTIONS)
+        try:
+            with Window(data) as window, Window(data, [sys.executable, "-c", ECHO]) as bare:
+                window.begin(root)
+                window.until_ready()
+                bare.ask("warm up")
+                at_rest = _asked(window, root, count)
+                with subprocess.Popen(
+                    [COMMAND, "learn", root, "--dry-run", "--json", "--data-dir", data], stdout=subprocess.PIPE
+                ) as run:
+                    time.sleep(8)  # the run gathers its material before it embeds
+                    meanwhile = _asked(window, root, count)
+                    ours, floor, _ = _echoes(window, bare, data, 5 if quick else 20)
+                    over = run.poll() is not None
+                    run.kill()
+        finally:
+            subprocess.run([COMMAND, "daemon", "stop", "--data-dir", data], check=False, capture_output=True)
+    if over:
+        raise RuntimeError("The run was over too soon: this machine needs a larger repository.")
+    ratios = [
+        Figure(
+            f"{name} while learning / at rest, median",
+            statistics.median(meanwhile[name]) / statistics.median(at_rest[name]),
+            "x",
+            at_most=1.3,
+            beside=f"{statistics.median(at_rest[name]):.1f} ms at rest",
+        )
+        for name in at_rest
+    ]
+    return [*ratios, *_echo_figures(ours, floor, "learning")]
+
+
+def _asked(window: Window, root: Path, count: int) -> dict[str, list[float]]:
+    """The milliseconds of questions and of requests for ghost text, in turns, all about files of the repository."""
+    taken: dict[str, list[float]] = {"similar": [], "ghost text": []}
+    for number in range(count):
+        path, text = repository.source_file(number % (LEARNED_FUNCTIONS // repository.FUNCTIONS_PER_FILE))
+        uri = (root / path).as_uri()
+        document = {"uri": uri, "languageId": "elixir", "version": 1, "text": text}
+        window.send({"method": "textDocument/didOpen", "params": {"textDocument": document}})
+        row = 3 + number % 20
+        asked = {"textDocument": {"uri": uri}, "position": {"line": row, "character": 4}}
+        taken["similar"].append(timed(lambda asked=asked: window.ask("codekin/similar", asked)))  # type: ignore[misc]
+        cursor = _cursor(uri, row, 4)
+        taken["ghost text"].append(timed(lambda cursor=cursor: window.ask("textDocument/inlineCompletion", cursor)))  # type: ignore[misc]
+        window.send({"method": "textDocument/didClose", "params": {"textDocument": {"uri": uri}}})
+        time.sleep(0.05)
+    return taken
 
 
 @contextmanager
@@ -184,22 +246,26 @@ def _ask_daemon(data: Path, seconds: float, taken: list[float]) -> None:
             time.sleep(EVERY)
 
 
-def _figures(ours: list[float], floor: list[float], daemon: list[float]) -> list[Figure]:
+def _echo_figures(ours: list[float], floor: list[float], during: str) -> list[Figure]:
     delays, bare = (
         [(back - sent) * 1000 for sent, back in zip(each[::2], each[1::2], strict=True)] for each in (ours, floor)
     )
     gap, bare_gap = (max((b - a) * 1000 for a, b in pairwise(each[1::2])) for each in (ours, floor))
     beside = f"a bare process at the same moments {percentile(bare, 0.99):.1f} ms"
     return [
-        Figure("echo while indexing, p99", percentile(delays, 0.99), "ms", at_most=25, beside=beside),
+        Figure(f"echo while {during}, p99", percentile(delays, 0.99), "ms", at_most=25, beside=beside),
         Figure(
-            "echo while indexing, longest gap", gap, "ms", at_most=200, beside=f"the bare process {bare_gap:.0f} ms"
+            f"echo while {during}, longest gap", gap, "ms", at_most=200, beside=f"the bare process {bare_gap:.0f} ms"
         ),
-        Figure("handshake of the daemon while indexing, p99", percentile(daemon, 0.99), "ms"),
     ]
 
 
-MEASURES: Mapping[str, Callable[[bool], list[Figure]]] = {"start": start, "echo": echo, "ghost": ghost}
+MEASURES: Mapping[str, Callable[[bool], list[Figure]]] = {
+    "start": start,
+    "echo": echo,
+    "ghost": ghost,
+    "school": school,
+}
 
 if __name__ == "__main__":
     main()
