@@ -18,7 +18,12 @@ from daemons import COMMAND, eventually, indexers_of, kill, processes_of
 
 ROUNDS = 50
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    # httpcore leaves the socket of a connection that was refused to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def write(root: Path, number: int) -> None:

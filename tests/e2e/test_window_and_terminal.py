@@ -79,6 +79,7 @@ def test_a_repository_reaches_nothing_outside(codekin, root):
         assert codekin("index", root, "--json", **proxies).returncode == 0
         hits = json.loads(codekin("search", "quagga secret", "--root", root, "--json", **proxies).stdout)["hits"]
         assert not any("quagga" in hit["name"] for hit in hits)
+        hits = json.loads(codekin("search", "retry with backoff", "--root", root, "--json", **proxies).stdout)["hits"]
         assert {hit["language"] for hit in hits} == {"elixir"}
         told = codekin("doctor", root, "--json", **proxies).stdout
         assert "models" in told

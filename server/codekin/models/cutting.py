@@ -7,10 +7,10 @@ grammar is asked. Knows nothing of models; the caller counts the tokens.
 import re
 from collections.abc import Callable, Sequence
 
-SCHEME = "fragments-1"
+SCHEME = "fragments-2"
 """Part of an embedding space's fingerprint: where texts are cut decides their vectors."""
 
-LEAST_KEPT = 0.9
+LEAST_KEPT = 0.94
 """The part of the room that is filled at least: a better place to cut is not looked for before that."""
 
 LONGEST_TOKEN = 40
