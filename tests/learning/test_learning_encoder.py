@@ -10,13 +10,16 @@ from learning_samples import NoisyEmbedder, application, built_index, no_progres
 from codekin.errors import CheckpointError, LearningError
 from codekin.learning import history
 from codekin.learning.loop import Training, fit
+from codekin.learning.pieces import pieces_of
 from codekin.learning.run import AtHand, Order, learn
+from codekin.learning.teaching import judge_of
 from codekin.learning.train_encoder import Subject, between, pupil_of
 from codekin.learning.triplets import Mix
 from codekin.models import checkpoints
 from codekin.models.catalogue import catalogue
 from codekin.models.embedders import load_bundled
 from codekin.models.learned import active_embedder, name_of_space, read_learned
+from codekin.syntax import fragments
 from models.tiny_checkpoints import embedder as tiny_checkpoint
 
 TRAINING = Training(epochs=2, learning_rate=1e-3, batch_size=8)
@@ -90,6 +93,35 @@ def test_a_run_keeps_an_encoder_that_reloads_equal(tiny, tmp_path, folder, monke
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match="is damaged"):
         active_embedder(folder, base)
+
+
+def test_a_kind_of_question_that_falls_is_not_made_up_for_by_others():
+    """A place between the weights at which halves are found no more is refused, whatever renamed functions gain."""
+    embedder = NoisyEmbedder()
+    pieces = pieces_of(fragment for path, text in application(30).items() for fragment in fragments(path, text)[0])
+    halves = {half for piece in pieces for half in piece.halves}
+    places = {text: at for at, piece in enumerate(pieces) for text in (piece.code, piece.renamed, piece.sentence)}
+
+    def better_but_for_halves(texts):
+        vectors = embedder.embed(texts)
+        for row, text in enumerate(texts):
+            vectors[row] = 1.0 if text in halves else np.sin((1 + np.arange(vectors.shape[1])) * (1 + places[text]))
+        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    unwatched, watched = judge_of(pieces, []), judge_of(pieces, [], embedder.embed)
+    assert unwatched(better_but_for_halves) > unwatched(embedder.embed) == watched(embedder.embed)
+    assert watched(better_but_for_halves) == 0.0
+
+
+def test_an_encoder_learns_under_the_head_that_will_lie_on_it(tiny):
+    """The loss looks at the vectors under it, so other weights come of it."""
+    blind = np.zeros((32, 32), np.float32)
+    blind[0, 0] = 1.0
+    (_, _, plain), (_, _, under) = (
+        next(full_pupil(tiny, "float32").train(some_texts(), TRAINING, no_progress, head=head))
+        for head in (None, blind)
+    )
+    assert any(not torch.equal(plain[name], under[name]) for name in plain)
 
 
 def teaching_decision():

@@ -1,5 +1,6 @@
 """What a run practises on beside triplets, where a head begins, and which questions decide."""
 
+import re
 from random import Random
 
 import numpy as np
@@ -14,10 +15,10 @@ from codekin.learning.material import Material
 from codekin.learning.pieces import pieces_of, split
 from codekin.learning.queries import questions
 from codekin.learning.triplets import Mix
-from codekin.learning.views import VIEWS, cut_out, dealt_out, named, view_pairs
+from codekin.learning.views import HARD_VIEWS, VIEWS, cut_out, dealt_out, named, parted, view_pairs
 from codekin.models.checkpoints import head_files
 from codekin.models.embedders import load_bundled
-from codekin.syntax import fragments
+from codekin.syntax import fragments, tokens
 from models.tiny_checkpoints import embedder as tiny_checkpoint
 
 
@@ -46,10 +47,19 @@ def test_views_share_no_text_and_lose_none(pieces):
 def test_no_view_is_a_question_that_decides(pieces):
     """Neither text of a pair is a documentation's sentence, a half or a renamed function."""
     asked = {question.text for question in questions(pieces, range(len(pieces))) if question.kind != "role"}
-    pairs = view_pairs(pieces, 200, Random(0))
-    assert len(pairs) == 200
-    assert {view for view, _, _ in pairs} == set(range(len(VIEWS)))
-    assert not asked & {text for _, *both in pairs for text in both}
+    for views in (VIEWS, HARD_VIEWS):
+        pairs = view_pairs(pieces, 200, Random(0), views)
+        assert len(pairs) == 200
+        assert {view for view, _, _ in pairs} == set(range(len(views)))
+        assert not asked & {text for _, *both in pairs for text in both}
+
+
+def test_what_an_encoder_learns_by_has_no_name_in_common(pieces):
+    """Each name stands in one of the two texts alone, and none is lost."""
+    for piece in pieces:
+        one, other, whole = (set(re.findall(r"\w{2,}", text)) for text in (*parted(piece, Random(1)), piece.code))
+        assert one | other == whole
+        assert one & other <= {token.text for token in tokens("elixir", piece.code) if token.kind == "keyword"}
 
 
 def test_the_name_is_taken_out_of_the_code_that_it_asks_for(pieces):

@@ -15,7 +15,7 @@ from codekin.learning.material import Material
 from codekin.learning.pieces import Piece
 from codekin.learning.train_head import Sides
 from codekin.learning.triplets import Mined, Mix
-from codekin.learning.views import VIEWS, view_pairs
+from codekin.learning.views import HARD_VIEWS, VIEWS, view_pairs
 from codekin.seams import Vectors
 
 VALIDATION = 0.3
@@ -29,12 +29,16 @@ Three = tuple[list[str], list[str], list[str]]
 
 @dataclass(frozen=True)
 class Lesson:
-    """Pieces with vectors and triplets, as many pairs of views (the view, the one text, the other), and validation."""
+    """Pieces with vectors and triplets, as many pairs of views (the view, the one text, the other), and validation.
+
+    A head practises on `pairs`, an encoder on `hard_pairs`.
+    """
 
     pieces: list[Piece]
     vectors: Vectors
     mined: Mined
     pairs: list[tuple[int, str, str]]
+    hard_pairs: list[tuple[int, str, str]]
     validation: list[Piece]
 
     @property
@@ -49,10 +53,10 @@ class Lesson:
 
     @property
     def texts(self) -> Three:
-        """Triplets, and pairs beside the next pair's second text, as texts."""
+        """Triplets, and hard pairs beside the next pair's second text, as texts."""
         rows = [(anchor, positive, negative) for _, anchor, positive, negative in self.mined.rows]
         codes = [[self.pieces[row[side]].code for row in rows] for side in range(3)]
-        ones, others = [one for _, one, _ in self.pairs], [other for _, _, other in self.pairs]
+        ones, others = [one for _, one, _ in self.hard_pairs], [other for _, _, other in self.hard_pairs]
         return [*codes[0], *ones], [*codes[1], *others], [*codes[2], *others[1:], *others[:1]]
 
     @property
@@ -89,7 +93,8 @@ def prepare(material: Material, mix: Mix) -> Lesson:
     if not mined.rows:
         raise NothingToLearnError(NOTHING)
     chance = Random(mix.seed)  # noqa: S311 - which views are cut is no secret
-    return Lesson(pieces, vectors, mined, view_pairs(rest.learned, len(mined.rows), chance), validation)
+    pairs, hard = (view_pairs(rest.learned, len(mined.rows), chance, views) for views in (VIEWS, HARD_VIEWS))
+    return Lesson(pieces, vectors, mined, pairs, hard, validation)
 
 
 def sides(pieces: Sequence[Piece], vectors: Vectors, mined: Mined) -> Sides:

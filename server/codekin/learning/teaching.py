@@ -6,6 +6,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from codekin.learning.lesson import Lesson, beside, centred, prepare, sides
 from codekin.learning.loop import Passed, Training
 from codekin.learning.material import Embed, Material
 from codekin.learning.pieces import Piece
-from codekin.learning.train_encoder import FULL, SHARES, Pupil, between
+from codekin.learning.train_encoder import FULL, LORA, SHARES, Pupil, Weights, between
 from codekin.learning.train_head import accuracy_of, train_head
 from codekin.learning.triplets import Mix, mine_some
 from codekin.learning.unfinished import NOWHERE, Unfinished
@@ -33,12 +34,17 @@ UNSEEN_TRIPLETS = 500
 HEAD_PULL = 0.5
 """How a head is held near its beginning: without, it learns roles and forgets what else makes code alike."""
 
-HEAD_SHARES = (0.0, *SHARES)
-"""How far a head may be laid on a tuned encoder."""
+HEAD_SHARES = (0.5, 1.0)
+"""How far a head may be laid on a tuned encoder, and on the base."""
 
-VALIDATED = 100
-HEADED = 1500
-"""So many functions of the workspace tell the head on a tuned encoder."""
+WORST_OF_KIND = 0.01
+"""A place between the weights at which a kind of question falls by more is refused, whatever the others gain."""
+
+VALIDATED = {FULL: 300, LORA: 100}
+"""At most so many functions tell how good a tuned encoder is, and as many stand beside; a large one reads slowly."""
+
+UNSEEN = 100
+"""At most so many held-out functions are asked after each epoch of an encoder."""
 
 
 def no_pupil() -> Pupil:
@@ -84,15 +90,13 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
     """A head that begins where the workspace itself suggests and follows triplets and views as far as it helps."""
     mix, training = order
     lesson = prepare(material, mix)
-    views = base.embed(lesson.view_texts)
-    known = (centred(lesson.vectors, lesson.pieces), [piece.fragment.text for piece in lesson.pieces])
-    start = beginning(known, (lesson.centred_views(views), lesson.view_texts), lesson.offset(views))
+    views, start = base.embed(lesson.view_texts), _suggested(base, lesson)
     unseen = mine_some(material.held, material.held_vectors, Mix(UNSEEN_TRIPLETS))
     unseen_sides = sides(material.held, material.held_vectors, unseen)
-    held, validate = _judge_of(material.held, material.learned), _judge_of(lesson.validation, lesson.pieces)
+    held, validate = judge_of(material.held, material.learned), judge_of(lesson.validation, lesson.pieces)
 
     def with_head(head: Vectors) -> Embed:
-        return lambda texts: apply_head(head, base.embed(texts))
+        return partial(_under, head, base.embed)
 
     def figures(passed: Passed | None, head: Vectors | None) -> dict[str, float]:
         found = held(base.embed if head is None else with_head(head))
@@ -114,60 +118,89 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
 
 
 def _teach_encoder(method: str, base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
-    """Training of the encoder with early stopping and interpolation, both by files that nothing else uses."""
+    """Training of the encoder with early stopping and interpolation, both by files that nothing else uses.
+
+    Over a whole encoder lies the head that the base's vectors suggest, as far as it helps.
+    """
     pupil, (mix, training) = base.pupil(), order
     lesson = prepare(material, mix)
-    validate = _judge_of(lesson.validation[:VALIDATED], lesson.pieces[:VALIDATED])
+    most = VALIDATED[method]
+    validate = judge_of(lesson.validation[:most], lesson.pieces[:most], base.embed)
+    heads, shares = (_laid_heads(base, lesson), (0.0, *SHARES)) if method == FULL else ([None], SHARES)
     best, chosen = validate(base.embed), None
     epochs = [_epoch(None, validation=best, **_on_unseen(material, base.embed))]
     steps: Callable[[int, int], None] = lambda done, total: told("training", done, total)  # noqa: E731
-    for passed, begun, trained in pupil.train(lesson.texts, training, steps, base.unfinished(lesson.texts, training)):
-        laid = [between(begun, trained, share) for share in SHARES]
-        found, weights = max(((validate(pupil.local(each).embed), each) for each in laid), key=lambda pair: pair[0])
-        local = pupil.local(weights)
+    texts, unfinished = lesson.texts, base.unfinished(lesson.texts, training)
+    for passed, begun, trained in pupil.train(texts, training, steps, unfinished, heads[-1]):
+        laid = [between(begun, trained, share) for share in shares]
+        found, weights, head = max(
+            (_best_head(pupil.local(each).embed, heads, validate, each) for each in laid), key=lambda one: one[0]
+        )
+        local = pupil.local(weights, head)
         epochs.append(_epoch(passed, validation=found, **_on_unseen(material, local.embed)))
-        base.keep(epochs[-1], pupil.files(weights), local.space)
+        base.keep(epochs[-1], pupil.files(weights, head), local.space)
         if found <= best:
             break
-        best, chosen = found, weights
+        best, chosen = found, (weights, head)
     if chosen is None:
         raise LearningError(
             "Training the encoder made it find nothing better, so nothing was kept: more code may help."
         )
-    head = _head_on(pupil.local(chosen), lesson, validate) if method == FULL else None
-    local = pupil.local(chosen, head)
-    return Taught(pupil.files(chosen, head), local.space, local.embed, lesson.count, lesson.note, epochs)
+    local = pupil.local(*chosen)
+    return Taught(pupil.files(*chosen), local.space, local.embed, lesson.count, lesson.note, epochs)
+
+
+def _laid_heads(base: Base, lesson: Lesson) -> list[Vectors | None]:
+    """None, and the head that the workspace suggests, some of the way and all of it."""
+    start = _suggested(base, lesson)
+    plain = identity(len(start))
+    return [None, *(plain + share * (start - plain) for share in HEAD_SHARES)]
+
+
+def _best_head(
+    embed: Embed, heads: Sequence[Vectors | None], validate: Callable[[Embed], float], weights: Weights
+) -> tuple[float, Weights, Vectors | None]:
+    """The score of an encoder with these weights under the head that suits it best, and both."""
+    known = remembering(embed)
+    embeds = [known if head is None else partial(_under, head, known) for head in heads]
+    scores = [validate(each) for each in embeds]
+    best = int(np.argmax(scores))
+    return scores[best], weights, heads[best]
+
+
+def _under(head: Vectors, embed: Embed, texts: Sequence[str]) -> Vectors:
+    return apply_head(head, embed(texts))
+
+
+def _suggested(base: Base, lesson: Lesson) -> Vectors:
+    """The head that the base's vectors of the workspace suggest."""
+    views = base.embed(lesson.view_texts)
+    known = (centred(lesson.vectors, lesson.pieces), [piece.fragment.text for piece in lesson.pieces])
+    return beginning(known, (lesson.centred_views(views), lesson.view_texts), lesson.offset(views))
 
 
 def _on_unseen(material: Material, embed: Embed) -> dict[str, float]:
     """Held-out MAP and triplet accuracy of an embedder, on a sample that is small enough for each epoch."""
-    held = material.held[:VALIDATED]
-    unseen = mine_some(held, material.held_vectors[:VALIDATED], Mix(VALIDATED))
+    held = material.held[:UNSEEN]
+    unseen = mine_some(held, material.held_vectors[:UNSEEN], Mix(UNSEEN))
     vectors = embed([piece.fragment.text for piece in held])
     accuracy = {"accuracy": accuracy_of(None, sides(held, vectors, unseen))} if unseen.rows else {}
-    return {"map": _judge_of(held, material.learned[:VALIDATED])(embed), **accuracy}
+    return {"map": judge_of(held, material.learned[:UNSEEN])(embed), **accuracy}
 
 
-def _head_on(embedder: Embedder, lesson: Lesson, validate: Callable[[Embed], float]) -> Vectors | None:
-    """What a tuned encoder's own vectors suggest for a head, as far from none as helps; None where none does."""
-    pieces, embed = lesson.pieces[:HEADED], remembering(embedder.embed)
-    texts = [piece.fragment.text for piece in pieces]
-    views = embed(lesson.view_texts)
-    known = (centred(embed(texts), pieces), texts)
-    whole = beginning(known, (lesson.centred_views(views), lesson.view_texts), lesson.offset(views))
-    plain = identity(len(whole))
-    laid = [plain + share * (whole - plain) for share in HEAD_SHARES]
-    scores = [validate(lambda found, head=head: apply_head(head, embed(found))) for head in laid]  # type: ignore[misc]
-    best = int(np.argmax(scores))
-    return laid[best] if best else None
+def judge_of(asked: Sequence[Piece], others: Sequence[Piece], before: Embed | None = None) -> Callable[[Embed], float]:
+    """MAP over the kinds of question that would decide; none at all where a kind falls too far below `before`."""
 
+    def by_kind(embed: Embed) -> dict[str, float]:
+        measured = measure(lay_ground(asked, others, embed, {}))
+        return measured.by_kind(deciding(Counter(measured.kinds)))
 
-def _judge_of(asked: Sequence[Piece], others: Sequence[Piece]) -> Callable[[Embed], float]:
-    """MAP over the kinds of question that would decide about these pieces."""
+    floors = {kind: found - WORST_OF_KIND for kind, found in by_kind(before).items()} if before else {}
 
     def judged(embed: Embed) -> float:
-        measured = measure(lay_ground(asked, others, embed, {}))
-        return measured.mean(deciding(Counter(measured.kinds)))
+        found = by_kind(embed)
+        harmed = any(found[kind] < floor for kind, floor in floors.items())
+        return 0.0 if harmed or not found else float(np.mean(list(found.values())))
 
     return judged
 

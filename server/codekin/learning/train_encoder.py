@@ -73,9 +73,17 @@ class Pupil(Protocol):
         ...
 
     def train(
-        self, texts: Texts, choices: Training, stepped: Steps, unfinished: Unfinished = NOWHERE
+        self,
+        texts: Texts,
+        choices: Training,
+        stepped: Steps,
+        unfinished: Unfinished = NOWHERE,
+        head: Vectors | None = None,
     ) -> Iterator[tuple[Passed, Weights, Weights]]:
-        """Yields each epoch's figures, the weights that it began with and those after it, float32 by name."""
+        """Yields each epoch's figures, the weights that it began with and those after it, float32 by name.
+
+        The loss looks at the vectors under `head`, where it is one that can lie on what is trained.
+        """
         ...
 
     def local(self, weights: Weights, head: Vectors | None = None) -> Embedder:
@@ -95,8 +103,8 @@ def pupil_of(subject: Subject) -> Pupil:
 def assist(crew: Crew) -> None:
     """What all but the leader of a crew do: train along, as often as the leader says."""
     while (job := crew.agreed(None)) is not None:
-        subject, texts, choices, folder, key = job
-        for _ in pupil_of(subject).train(texts, choices, lambda *_: None, Unfinished(folder, key)):
+        subject, texts, choices, folder, key, head = job
+        for _ in pupil_of(subject).train(texts, choices, lambda *_: None, Unfinished(folder, key), head):
             pass
 
 
@@ -119,7 +127,12 @@ class FullPupil:
         self.space = _load_small(subject, subject.base).space
 
     def train(
-        self, texts: Texts, choices: Training, stepped: Steps, unfinished: Unfinished = NOWHERE
+        self,
+        texts: Texts,
+        choices: Training,
+        stepped: Steps,
+        unfinished: Unfinished = NOWHERE,
+        head: Vectors | None = None,
     ) -> Iterator[tuple[Passed, Weights, Weights]]:
         """See Pupil."""
         base = self._subject.base
@@ -136,7 +149,7 @@ class FullPupil:
 
         words = next(tensor for name, tensor in weights.items() if name.endswith("word_embeddings.weight"))
         tokenize = bert_tokenize(read_tokenizer(base / "tokenizer.json", vocabulary=len(words)), LONGEST)
-        student = TextStudent(encode, [tokenize(side, "passage").ids for side in texts], learning, choices.pull)
+        student = TextStudent(encode, [tokenize(side, "passage").ids for side in texts], learning, choices.pull, head)
         begun = {name: tensor.detach().clone() for name, tensor in weights.items()}
         for passed in _fitted(self._subject, student, texts, choices, (choices.learning_rate, stepped, unfinished)):
             yield passed, begun, {name: tensor.detach().clone() for name, tensor in weights.items()}
@@ -173,7 +186,12 @@ class LoraPupil:
         return self._embedder.space
 
     def train(
-        self, texts: Texts, choices: Training, stepped: Steps, unfinished: Unfinished = NOWHERE
+        self,
+        texts: Texts,
+        choices: Training,
+        stepped: Steps,
+        unfinished: Unfinished = NOWHERE,
+        head: Vectors | None = None,
     ) -> Iterator[tuple[Passed, Weights, Weights]]:
         """See Pupil."""
         torch.manual_seed(choices.seed)
@@ -185,7 +203,8 @@ class LoraPupil:
         def encode(batches: Sequence[list[list[int]]]) -> list[Tensor]:
             return [self._encoder.encode(batch, "passage", PRACTICE) for batch in batches]
 
-        student = TextStudent(encode, [self._tokenize(side, "passage").ids for side in texts], learning, choices.pull)
+        ids = [self._tokenize(side, "passage").ids for side in texts]
+        student = TextStudent(encode, ids, learning, choices.pull, head)
         rate = choices.learning_rate * LORA_RATE
         try:
             for passed in _fitted(self._subject, student, texts, choices, (rate, stepped, unfinished)):
@@ -213,11 +232,13 @@ class TextStudent:
         ids: Sequence[Sequence[list[int]]],
         learning: Mapping[str, Tensor],
         pull: float,
+        head: Vectors | None = None,
     ) -> None:
         self._encode = encode
         self._ids = ids
         self._begun = [tensor.detach().clone() for tensor in learning.values()]
         self._pull = pull
+        self.head = head
         self.parameters = list(learning.values())
 
     def encode(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -226,6 +247,8 @@ class TextStudent:
         unique = list(dict.fromkeys(wanted))
         batches = plan_batches([len(ids) for ids in unique])
         vectors = torch.cat(self._encode([[list(unique[at]) for at in batch] for batch in batches]))
+        if self.head is not None:
+            vectors = torch.nn.functional.normalize(vectors @ torch.from_numpy(self.head).to(vectors).T, dim=1)
         places = {unique[at]: place for place, at in enumerate(at for batch in batches for at in batch)}
         anchor, positive, negative = torch.split(vectors[[places[ids] for ids in wanted]], len(rows))
         return anchor, positive, negative
@@ -254,7 +277,7 @@ def _fitted(
     crew = joined()
     if crew.leads:
         model = replace(subject.model, prompts=dict(subject.model.prompts), adapters=dict(subject.model.adapters))
-        crew.agreed((replace(subject, model=model), texts, choices, unfinished.home, unfinished.key))
+        crew.agreed((replace(subject, model=model), texts, choices, unfinished.home, unfinished.key, student.head))
     yield from fit(student, len(texts[0]), choices, rate, stepped, Company(unfinished, crew))
 
 

@@ -5,14 +5,17 @@ no changed name.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from random import Random
 
 from codekin.learning.pieces import Piece
+from codekin.syntax import tokens
 
 LEAST_WORDS = 16
 LEAST_LINES = 4
+LEAST_NAMES = 6
+WORD = re.compile(r"\w{2,}")
 
 Pair = tuple[str, str]
 
@@ -45,17 +48,39 @@ def named(piece: Piece, chance: Random) -> Pair | None:  # noqa: ARG001 - as the
     return (piece.words, piece.nameless) if len(piece.words.split()) > 1 else None
 
 
+def parted(piece: Piece, chance: Random) -> Pair | None:
+    """The code twice, each name in one of the two alone, wherever it stands; None of a piece with few names."""
+    found = tokens(piece.fragment.language, piece.code)
+    names = sorted(set(WORD.findall(piece.code)) - {token.text for token in found if token.kind == "keyword"})
+    if len(names) < LEAST_NAMES:
+        return None
+    chance.shuffle(names)
+    return _without(piece.code, set(names[::2])), _without(piece.code, set(names[1::2]))
+
+
+def _without(code: str, names: set[str]) -> str:
+    return WORD.sub(lambda word: " " if word[0] in names else word[0], code)
+
+
 VIEWS = (named, dealt_out, cut_out)
+"""What a head learns by."""
+
+HARD_VIEWS = (parted, dealt_out)
+"""What an encoder learns by: parts that have names in common would teach it to trust those."""
+
+View = Callable[[Piece, Random], Pair | None]
 
 
-def view_pairs(pieces: Sequence[Piece], count: int, chance: Random) -> list[tuple[int, str, str]]:
+def view_pairs(
+    pieces: Sequence[Piece], count: int, chance: Random, views: Sequence[View] = VIEWS
+) -> list[tuple[int, str, str]]:
     """`count` pairs at most, the views by turns: the position of the view, and two texts of a piece."""
     order = list(range(len(pieces))) * -(-count * 2 // max(1, len(pieces)))
     chance.shuffle(order)
     found: list[tuple[int, str, str]] = []
     for at in order:
-        view = len(found) % len(VIEWS)
-        pair = VIEWS[view](pieces[at], chance)
+        view = len(found) % len(views)
+        pair = views[view](pieces[at], chance)
         if pair is not None:
             found.append((view, *pair))
         if len(found) == count:
