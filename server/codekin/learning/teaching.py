@@ -14,7 +14,7 @@ import numpy as np
 from codekin.errors import LearningError
 from codekin.learning.gate import deciding
 from codekin.learning.ground import Told, lay_ground, remembering
-from codekin.learning.heads import beginning
+from codekin.learning.heads import beginning, identity
 from codekin.learning.judging import measure
 from codekin.learning.lesson import Lesson, beside, centred, prepare, sides
 from codekin.learning.loop import Passed, Training
@@ -33,6 +33,9 @@ UNSEEN_TRIPLETS = 500
 
 HEAD_PULL = 0.5
 """How a head is held near its beginning: without, it learns roles and forgets what else makes code alike."""
+
+HEAD_SHARES = (0.5, 1.0)
+"""How far a head may be laid on a tuned encoder, and on the base."""
 
 WORST_OF_KIND = 0.01
 """A place between the weights at which a kind of question falls by more is refused, whatever the others gain."""
@@ -117,13 +120,13 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
 def _teach_encoder(method: str, base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
     """Training of the encoder with early stopping and interpolation, both by files that nothing else uses.
 
-    Over a whole encoder lies the head that the base's vectors suggest, where that helps.
+    Over a whole encoder lies the head that the base's vectors suggest, as far as it helps.
     """
     pupil, (mix, training) = base.pupil(), order
     lesson = prepare(material, mix)
     most = VALIDATED[method]
     validate = judge_of(lesson.validation[:most], lesson.pieces[:most], base.embed)
-    heads, shares = ([None, _suggested(base, lesson)], (0.0, *SHARES)) if method == FULL else ([None], SHARES)
+    heads, shares = (_laid_heads(base, lesson), (0.0, *SHARES)) if method == FULL else ([None], SHARES)
     best, chosen = validate(base.embed), None
     epochs = [_epoch(None, validation=best, **_on_unseen(material, base.embed))]
     steps: Callable[[int, int], None] = lambda done, total: told("training", done, total)  # noqa: E731
@@ -145,6 +148,13 @@ def _teach_encoder(method: str, base: Base, material: Material, order: tuple[Mix
         )
     local = pupil.local(*chosen)
     return Taught(pupil.files(*chosen), local.space, local.embed, lesson.count, lesson.note, epochs)
+
+
+def _laid_heads(base: Base, lesson: Lesson) -> list[Vectors | None]:
+    """None, and the head that the workspace suggests, some of the way and all of it."""
+    start = _suggested(base, lesson)
+    plain = identity(len(start))
+    return [None, *(plain + share * (start - plain) for share in HEAD_SHARES)]
 
 
 def _best_head(
