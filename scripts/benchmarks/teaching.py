@@ -114,7 +114,7 @@ def _their_epoch(folder: Path, sides: tuple[list[str], ...], bfloat16: bool) -> 
 
     def epoch() -> None:
         modules = [Transformer(str(folder), max_seq_length=192), Pooling(384, "mean"), Normalize()]
-        model = SentenceTransformer(modules=modules, device="cpu")
+        model = SentenceTransformer(modules=modules, device="cpu").float()  # the files are float16, which learns slowly
         loss = losses.TripletLoss(model, losses.TripletDistanceMetric.COSINE, 0.2)
         with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
             batches = DataLoader(rows, batch_size=16, shuffle=True)
