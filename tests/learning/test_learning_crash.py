@@ -134,7 +134,9 @@ def test_killed_at_a_hundred_random_points(tmp_path):
     )
     for _ in range(KILLS):
         begin_and_kill(context, tmp_path, lambda: time.sleep(chance.uniform(0.0, seconds)))
-        outcomes[whole_after_death(tmp_path)] += 1
+        outcome = whole_after_death(tmp_path)
+        outcomes[outcome] += 1
+        seconds *= 1.1 if outcome == "behind" else 0.9  # however busy the machine is, about half come through
     assert len(outcomes) > 1  # some died between the pointer and the switch, some did not
 
 
