@@ -6,6 +6,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -133,7 +134,7 @@ def test_killed_at_a_hundred_random_points(tmp_path):
         context, tmp_path, lambda: eventually(lambda: len(history.runs(tmp_path / "learning")) > 1)
     )
     for _ in range(KILLS):
-        begin_and_kill(context, tmp_path, lambda: time.sleep(chance.uniform(0.0, seconds)))
+        begin_and_kill(context, tmp_path, partial(time.sleep, chance.uniform(0.0, seconds)))
         outcome = whole_after_death(tmp_path)
         outcomes[outcome] += 1
         seconds *= 1.1 if outcome == "behind" else 0.9  # however busy the machine is, about half come through
