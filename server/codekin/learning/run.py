@@ -96,8 +96,9 @@ def learn(  # noqa: PLR0913, PLR0917 - what a run needs
     try:
         material = gather(index, embedder.space, base.embed, used)
         _require_news(material, order)
+        served = at_hand.serving()  # before anything is trained: a damaged one is told at once
         taught = teach(order.method, base, material, (order.mix, order.training), told)
-        decision, report = _judged(folder, base, material, taught, told, at_hand.serving())
+        decision, report = _judged(folder, base, material, taught, told, served)
         found = Conclusion(run, "" if order.dry_run else name, decision, report, material.span, order.keep)
         conclude(folder, found, taught.files, {**about, "space": taught.space})
     except LearningError as error:
