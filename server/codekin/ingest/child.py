@@ -111,6 +111,7 @@ class _Child:
 
     def _recover(self, problem: str, *, blame: bool) -> None:
         self._reports.problem(problem)
+        self._reports.unsettled = True  # that all is well again is told, however little there was to do
         self._indexer.recover(blame=blame)
 
     def _take_all(self, wait: float) -> bool:
