@@ -68,6 +68,7 @@ class Dashboard:
     async def _begin(self) -> None:
         listener = socket.socket(socket.AF_INET)
         listener.bind(("127.0.0.1", 0))
+        listener.listen()  # a browser that is quicker than the server waits instead of being refused
         self._port = listener.getsockname()[1]
         config = uvicorn.Config(self._app(), ws="none", lifespan="off", log_config=None, access_log=False)
         self._server = uvicorn.Server(config)
