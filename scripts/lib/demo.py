@@ -21,7 +21,8 @@ COPY = 0.97
 
 EDITORS = """
 To connect an editor:
-  VS Code   code --install-extension editors/vscode/codekin-0.1.0.vsix   (cd editors/vscode && npm install && npm run package)
+  VS Code   (cd editors/vscode && npm install && npm run package)
+            code --install-extension editors/vscode/codekin-0.1.0.vsix
             and set "codekin.server.path" to {codekin}
   Neovim    vim.opt.runtimepath:append("{plugin}")
             vim.lsp.config("codekin", {{ cmd = {{ "{codekin}", "lsp" }} }})
