@@ -1,74 +1,16 @@
-"""The indexer keeps its index equal to the tree, whatever happens to files, buffers, rules and embedders."""
+"""The indexer keeps its index equal to the tree, whatever happens to files and rules."""
 
 import os
 import shutil
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
-from driving import Driven, assert_whole, contents, fresh_contents
+from driving import Driven, assert_whole, contents
+from trees import SETTLED, Place, module, names
 
 from codekin import syntax
 from codekin.errors import StoreError
 from codekin.ingest import recipe, suspect
-from codekin.ingest.vectors import VectorWork
-from codekin.seams import TextKind, Vectors
-from fakes import FakeEmbedder
-
-SETTLED = 1_600_000_000
-GAMMA = """int gamma(int x) {
-  int total = 0;
-  for (int step = 0; step < x; ++step) {
-    total += step * other(total, x);
-  }
-  return total;
-}
-"""
-
-
-@dataclass
-class Place:
-    """A workspace and the folder of its index."""
-
-    root: Path
-    folder: Path
-
-    def write(self, path: str, text: str, when: int = SETTLED) -> None:
-        """Writes a file whose time stamp is old enough to be trusted."""
-        target = self.root / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-        os.utime(target, (when, when))
-
-    def start(self) -> Driven:
-        """A started indexer that has come to rest."""
-        driven = Driven(self.root, self.folder)
-        driven.settle()
-        return driven
-
-    def fresh(self) -> dict[str, tuple[object, ...]]:
-        """What an index built anew would hold."""
-        shutil.rmtree(self.folder.with_name("fresh"), ignore_errors=True)
-        return fresh_contents(self.root, self.folder.with_name("fresh"))
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    """A small tree."""
-    place = Place(tmp_path / "root", tmp_path / "index")
-    place.write("lib/a.ex", module("A", "alpha"))
-    place.write("lib/b.ex", module("B", "beta"))
-    place.write("src/c.cpp", GAMMA)
-    place.write("README.md", "words")
-    return place
-
-
-def module(name: str, function: str) -> str:
-    return f"defmodule {name} do\n  def {function}(x) do\n    Enum.map(x, &{function}_one/1)\n  end\nend\n"
-
-
-def names(driven: Driven) -> set[str]:
-    return {fragment.name for path in driven.index.files() for fragment in driven.index.fragments(path)}
 
 
 def test_a_tree_is_indexed(place: Place) -> None:
@@ -193,119 +135,6 @@ def test_hints_from_ignored_folders_write_nothing(place: Place) -> None:
     driven.close()
 
 
-def test_an_unsaved_text_lies_over_its_file_until_it_is_closed(place: Place) -> None:
-    """The answers would lag behind what the user sees, or stay with what they threw away."""
-    driven = place.start()
-    driven.buffer("lib/a.ex", module("A", "typed"))
-    driven.buffer("lib/unsaved.ex", module("New", "unsaved"))
-    assert {"A.typed/1", "New.unsaved/1"} <= names(driven)
-    assert "A.alpha/1" not in names(driven)
-    place.write("lib/a.ex", module("A", "on_disk"))
-    driven.hint("lib/a.ex", None)
-    assert "A.typed/1" in names(driven)
-    driven.buffer("lib/a.ex", None)
-    driven.buffer("lib/unsaved.ex", None)
-    assert contents(driven.index) == place.fresh()
-    driven.close()
-
-
-def test_an_unsaved_text_is_left_out_as_its_file_would_be(place: Place) -> None:
-    """Opening an ignored or secret file in the editor would put it into the index."""
-    place.write(".gitignore", "private/\n")
-    driven = place.start()
-    for path in ("private/x.ex", "lib/prod.secret.exs", "notes.txt"):
-        driven.buffer(path, module("X", "hidden"))
-    driven.buffer("lib/key.ex", f'@key "AKIAIOSFODNN7EXAMPLE"\n{module("X", "hidden")}')
-    driven.buffer("lib/giant.ex", module("X", "hidden") + "# comment\n" * 200_000)
-    assert "X.hidden/1" not in names(driven)
-    assert driven.index.files()["lib/key.ex"].skipped == "secret"
-    driven.close()
-
-
-def test_an_opened_but_unchanged_text_is_no_change(place: Place) -> None:
-    """Opening a file in the editor would look like an edit, and be cut again."""
-    driven = place.start()
-    seq = driven.index.seq()
-    driven.buffer("lib/a.ex", module("A", "alpha"))
-    driven.buffer("lib/a.ex", None)
-    assert not driven.index.files()["lib/a.ex"].buffer
-    assert driven.index.changes(seq, buffers=True) == []
-    driven.close()
-
-
-def test_an_unsaved_text_does_not_outlive_its_session(place: Place) -> None:
-    """After a crash the index would hold code that no file ever held."""
-    driven = place.start()
-    driven.buffer("lib/a.ex", module("A", "typed"))
-    driven.buffer("lib/unsaved.ex", module("New", "unsaved"))
-    driven.close()
-    driven = place.start()
-    assert contents(driven.index) == place.fresh()
-    driven.close()
-
-
-def test_words_are_found_while_the_embedder_fails_and_nothing_is_lost(place: Place) -> None:
-    """A daemon that restarts would leave files without vectors for ever, or stop the indexing."""
-    driven = Driven(place.root, place.folder)
-    embedder, driven.embedder = driven.embedder, None
-    ready = driven.settle()
-    assert ready["pending"] == ready["fragments"] > 0
-    assert not driven.index.status().lexical_behind
-    assert any("The model is not there." in event["message"] for event in driven.told("problem"))
-    driven.embedder = embedder
-    driven.now += 100
-    driven.settle()
-    assert_whole(driven.index)
-    driven.close()
-
-
-@dataclass(frozen=True)
-class Picky(FakeEmbedder):
-    """Refuses any batch with a certain text."""
-
-    def embed(self, texts: list[str], kind: TextKind = "passage") -> Vectors:  # type: ignore[override]
-        """Unit vectors."""
-        if any("beta" in text for text in texts):
-            raise ValueError
-        return super().embed(texts, kind)
-
-
-def test_one_text_that_cannot_be_embedded_does_not_hold_up_the_others(place: Place) -> None:
-    """A single strange text would keep a whole index without vectors."""
-
-    class Refused(Driven):
-        def _outcome(self, texts):
-            try:
-                return super()._outcome(texts)
-            except ValueError:
-                self.embedder, before = None, self.embedder
-                outcome = super()._outcome(texts)
-                self.embedder = before
-                return outcome
-
-    driven = Refused(place.root, place.folder, Picky())
-    for _ in range(12):
-        driven.settle()
-        driven.now += 40
-    status = driven.index.status()
-    left = driven.index.unembedded("fake-1")
-    assert status.vectors > 0
-    assert left
-    assert all("beta" in text for _, text in left)
-    driven.close()
-
-
-def test_another_model_gets_a_space_of_its_own_and_then_serves(place: Place) -> None:
-    """Vectors of two models in one space give wrong neighbours."""
-    driven = place.start()
-    driven.close()
-    driven = Driven(place.root, place.folder, FakeEmbedder(space="other-1"))
-    driven.settle()
-    assert driven.index.status().space == "other-1"
-    assert_whole(driven.index)
-    driven.close()
-
-
 def test_a_file_that_cannot_be_cut_is_left_out_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bad file would end the indexing of all."""
     really = syntax.fragments
@@ -398,17 +227,6 @@ def test_the_journal_tells_saved_changes_and_their_edits(place: Place) -> None:
     assert {(edit.old_text is None, "flat_map" in (edit.new_text or "")) for edit in changes[0].edits} >= {
         (False, True)
     }
-    driven.close()
-
-
-def test_without_an_embedder_words_are_enough(place: Place) -> None:
-    """An index by words alone must come to rest too."""
-    driven = Driven(place.root, place.folder)
-    work = VectorWork.__new__(VectorWork)
-    VectorWork.__init__(work, driven.indexer._vectors._backlog, None, driven.indexer._reports)
-    driven.indexer._vectors = work
-    ready = driven.settle()
-    assert ready["pending"] == ready["fragments"]
     driven.close()
 
 
