@@ -154,6 +154,12 @@ def test_the_tree_is_compared_now_and_then() -> None:
     assert schedule.is_due(now + 602)
 
 
+def test_a_machine_that_has_just_started_compares_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The monotonic clock counts from there, and an interval is longer than that."""
+    monkeypatch.setattr(schedule_module.time, "monotonic", lambda: 5.0)
+    assert Schedule(every=600.0).is_due(5.0)
+
+
 def test_polling_takes_a_small_share_of_the_time() -> None:
     """On a slow mount polling would never stop reading."""
     now = time.monotonic()

@@ -3,6 +3,7 @@
 Knows nothing of what a comparison is; callers hand in the monotonic time.
 """
 
+import math
 import time
 from dataclasses import dataclass, field
 from typing import Final
@@ -23,7 +24,7 @@ class Schedule:
 
     every: float
     polling: bool = False
-    _last: float = 0.0
+    _last: float = -math.inf
     _took: float = 0.0
     _began: float | None = None
     _drift: float = field(default_factory=lambda: time.time() - time.monotonic())
