@@ -81,7 +81,7 @@
 (defun codekin--xref (hit)
   "HIT as a place of xref."
   (xref-make (format "%.2f %s" (plist-get hit :score) (plist-get hit :name))
-             (xref-make-file-location (eglot--uri-to-path (plist-get hit :uri)) (plist-get hit :start_line) 0)))
+             (xref-make-file-location (eglot--uri-to-path (plist-get hit :uri)) (plist-get hit :code_line) 0)))
 
 (provide 'codekin)
 

@@ -57,7 +57,10 @@ class Filters:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A place found, with a score between 0 and 1 and the reasons in plain words."""
+    """A place found, with a score between 0 and 1 and the reasons in plain words.
+
+    `code_line` is where its code begins, below its comments and docs.
+    """
 
     path: str
     name: str
@@ -65,5 +68,6 @@ class Hit:
     language: str
     start_line: int
     end_line: int
+    code_line: int
     score: float
     reasons: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ import pytest
 
 from daemons import eventually
 
-HIT = {"path", "name", "kind", "language", "start_line", "end_line", "score", "reasons"}
+HIT = {"path", "name", "kind", "language", "start_line", "end_line", "code_line", "score", "reasons"}
 
 
 def answer_of(done):

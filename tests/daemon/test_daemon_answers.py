@@ -56,7 +56,7 @@ async def test_similar_has_the_shape_of_its_contract(ask, root):
         "end_line": 8,
     }
     (hit,) = answer["hits"]
-    assert set(hit) == {"path", "name", "kind", "language", "start_line", "end_line", "score", "reasons"}
+    assert set(hit) == {"path", "name", "kind", "language", "start_line", "end_line", "code_line", "score", "reasons"}
     assert (hit["path"], hit["name"], hit["start_line"], hit["score"]) == ("beta.ex", "Beta.fetch/3", 2, 1.0)
     assert answer["space"] == "fake-1"
     assert answer["ms"] >= 0

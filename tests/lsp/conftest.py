@@ -29,6 +29,7 @@ HIT = {
     "language": "elixir",
     "start_line": 2,
     "end_line": 4,
+    "code_line": 3,
     "score": 0.9,
     "reasons": ["same calls"],
 }

@@ -34,7 +34,7 @@ async def test_similar_at_the_cursor_of_an_unsaved_text(window, root):
     filters = {"min_score": 0.5, "languages": ["cpp"]}
     assert body == {"root": str(root), "path": "lib/a.ex", "text": TEXT, "line": 3, "limit": 3, "filters": filters}
     hit = answer["hits"][0]
-    assert (hit["uri"], hit["range"]) == ((root / "lib/b.ex").as_uri(), span((1, 0), (3, END_OF_HIT["utf-16"])))
+    assert (hit["uri"], hit["range"]) == ((root / "lib/b.ex").as_uri(), span((2, 0), (3, END_OF_HIT["utf-16"])))
     assert (hit["name"], hit["score"], hit["reasons"]) == ("B.run/1", 0.9, ["same calls"])
 
 
@@ -99,7 +99,8 @@ async def test_search_asks_every_folder_and_ranks_together(window, root, tmp_pat
 
     def answer(body):
         score = 0.9 if body["root"] == str(other) else 0.4
-        hit = {"path": "x.ex", "name": "X", "kind": "module", "language": "elixir", "start_line": 1, "end_line": 1}
+        hit = {"path": "x.ex", "name": "X", "kind": "module", "language": "elixir"}
+        hit |= {"start_line": 1, "end_line": 1, "code_line": 1}
         return {"query": {}, "hits": [{**hit, "score": score, "reasons": []}], "space": "s", "ms": 2}
 
     window.daemon.answers["/search"] = answer
@@ -199,7 +200,7 @@ async def test_a_client_without_a_view_is_offered_a_choice(window, root):
     assert (await window.ask("workspace/executeCommand", command))["hits"]
     (shown,) = await window.until(lambda: window.notifications("window/showDocument"))
     assert shown["uri"] == (root / "lib/b.ex").as_uri()
-    assert shown["selection"]["start"] == position(1, 0)
+    assert shown["selection"]["start"] == position(2, 0)
 
 
 async def test_hints_are_off_until_asked_for_and_cleared_with_the_setting(window, root):

@@ -8,6 +8,7 @@ from codekin import syntax
 from codekin.index import FileState, Index
 from codekin.records import Filters, Fragment
 from codekin.retrieval import duplicates, lens, search, similar
+from codekin.retrieval.hits import hit_of
 from codekin.retrieval.snippets import is_code, read_snippet
 from fakes import FakeEmbedder
 
@@ -242,3 +243,9 @@ def test_what_is_left_of_a_namespace_comes_after_functions(tmp_path: Path) -> No
     function = Fragment("c.cc", "cpp", "function", "jobs::take", 1, 2, words + " ")
     with _with_files(tmp_path, asked, left, function) as index:
         assert [hit.kind for hit in similar(index, None, asked)] == ["function", "namespace"]
+
+
+def test_a_place_says_where_its_code_begins() -> None:
+    """Who opens a place would land in its docs."""
+    fragment = Fragment("a.ex", "elixir", "function", "A.go/0", 10, 12, "# Says\n# much.\ndef go, do: 1")
+    assert hit_of(fragment, 0.5, ["same name"]).code_line == 12

@@ -5,7 +5,7 @@
 import pytest
 
 from codekin.records import Fragment
-from codekin.syntax import fragment_at, fragments, language_of, parts_of
+from codekin.syntax import fragment_at, fragments, language_of, lines_before_code, parts_of
 
 
 def check(path: str, source: str, expected: str) -> None:
@@ -339,3 +339,25 @@ def test_an_unknown_language_has_no_fragments_and_says_so() -> None:
     """A file of another language would raise."""
     found, problems = fragments("a.erl", "-module(a).\n")
     assert ([], 1) == (found, len(problems))
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "lines"),
+    [
+        (
+            "elixir",
+            '  # a note\n  @doc """\n  Starts it.\n\n      @doc "no code"\n  """\n  @doc since: "1.2"\n  @spec go()',
+            7,
+        ),
+        ("elixir", '@doc "Starts it."\ndef go, do: 1', 1),
+        ("elixir", "@doc false\n\ndef go, do: 1", 2),
+        ("elixir", "def go, do: 1", 0),
+        ("cpp", "/** Says\n * much. */\n// And more.\ntemplate <typename T>\nT go();", 3),
+        ("python", '# says much\ndef go():\n    """Goes."""', 1),
+        ("elixir", "# nothing else", 0),
+        ("nothing known", "a b", 0),
+    ],
+)
+def test_the_code_begins_below_its_docs(language, text, lines):
+    """A preview would show a page of docs, and none of the code."""
+    assert lines_before_code(language, text) == lines

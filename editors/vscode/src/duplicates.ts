@@ -51,5 +51,5 @@ async function show(server: Server, kin: KinTree): Promise<void> {
 
 function itemOf(group: Hit[]): GroupItem {
   const [first] = group;
-  return { group, label: first?.name ?? "", description: `${group.length} places`, detail: group.map((hit) => `${hit.path}:${hit.start_line}`).join("  ") };
+  return { group, label: first?.name ?? "", description: `${group.length} places`, detail: group.map((hit) => `${hit.path}:${hit.code_line}`).join("  ") };
 }

@@ -11,6 +11,8 @@ export interface Hit {
   language: string;
   start_line: number;
   end_line: number;
+  /** Where the code begins, below its doc; so does the range. */
+  code_line: number;
   score: number;
   reasons: string[];
   uri: string;

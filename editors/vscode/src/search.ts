@@ -62,7 +62,7 @@ function itemOf(hit: Hit): HitItem {
   return {
     hit,
     label: hit.name || hit.path,
-    description: `${hit.score.toFixed(2)}  ${hit.path}:${hit.start_line}`,
+    description: `${hit.score.toFixed(2)}  ${hit.path}:${hit.code_line}`,
     detail: [`${hit.language} ${hit.kind}`, ...hit.reasons].join(", "),
     alwaysShow: true,
   };

@@ -19,6 +19,7 @@ def hit_row(hit: Hit) -> dict[str, Any]:
         "language": hit.language,
         "start_line": hit.start_line,
         "end_line": hit.end_line,
+        "code_line": hit.code_line,
         "score": round(hit.score, 4),
         "reasons": list(hit.reasons),
     }

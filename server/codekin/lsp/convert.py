@@ -71,14 +71,14 @@ async def with_places(session: Session, folder: Folder, answer: Mapping[str, Any
 
 
 async def located(session: Session, folder: Folder, hits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The hits, each with `uri` and `range`."""
+    """The hits, each with `uri` and `range`, which begins where the code does, below its docs."""
     lengths = await asyncio.to_thread(_last_line_lengths, session, folder, hits)
     opened = _open_uris(session, folder)
     return [
         {
             **hit,
             "uri": opened.get(hit["path"]) or folder.uri_of(hit["path"]),
-            "range": _lines(hit["start_line"], hit["end_line"], length),
+            "range": _lines(hit["code_line"], hit["end_line"], length),
         }
         for hit, length in zip(hits, lengths, strict=True)
     ]

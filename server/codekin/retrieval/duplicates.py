@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from codekin.index import Index, View, mask
 from codekin.index.sketch import WIDTH, resemblance
 from codekin.records import Filters, Fragment, Hit
+from codekin.retrieval.hits import hit_of
 from codekin.retrieval.reasons import NEAR_DUPLICATE
 
 _BANDS = 16
@@ -117,13 +118,4 @@ def _within(bucket: NDArray[np.int64]) -> Iterable[tuple[int, int]]:
 
 def _hit(fragment: Fragment, score: float, why: str = "") -> Hit:
     why = why or ("identical copy" if score == 1.0 else "near-duplicate")
-    return Hit(
-        fragment.path,
-        fragment.name,
-        fragment.kind,
-        fragment.language,
-        fragment.start_line,
-        fragment.end_line,
-        round(score, 4),
-        (why,),
-    )
+    return hit_of(fragment, score, [why])

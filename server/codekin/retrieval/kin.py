@@ -9,13 +9,13 @@ import numpy as np
 from codekin.index import Index, Query, View, mask, rank
 from codekin.index.search import Ranking
 from codekin.records import Filters, Fragment, Hit
+from codekin.retrieval.hits import hit_of
 from codekin.retrieval.reasons import is_copy, reasons
 from codekin.retrieval.snippets import is_code, read_snippet
 from codekin.seams import Embedder, TextKind, Vectors
 
 _SPARE = 40
 _FETCHED = 12
-_DIGITS = 4
 _ROUNDING = 0.00005
 _FAINTEST = 0.01
 """Whatever scores less is a stranger: nothing is found rather than noise."""
@@ -137,8 +137,7 @@ def _has_evidence(asked: Query, ranking: Ranking, place: int) -> bool:
 
 def _hit(query: Fragment, kin: Fragment, ranking: Ranking, place: int) -> Hit:
     score = 1.0 if is_copy(query, kin) else min(0.99, float(ranking.scores[place]))
-    why = reasons(query, kin, float(ranking.cosine[place]), score)
-    return Hit(kin.path, kin.name, kin.kind, kin.language, kin.start_line, kin.end_line, round(score, _DIGITS), why)
+    return hit_of(kin, score, reasons(query, kin, float(ranking.cosine[place]), score))
 
 
 def _overlaps(kin: Fragment, place: tuple[str, int, int] | None) -> bool:

@@ -6,7 +6,7 @@ It knows texts and paths, never files: nothing is read from disk but the query f
 from codekin.syntax.context import CursorContext, cursor_context
 from codekin.syntax.cutting import fragment_at, fragments, parts_of
 from codekin.syntax.languages import LANGUAGES, Language, language_of
-from codekin.syntax.lexing import Token, is_code, tokens
+from codekin.syntax.lexing import Token, is_code, lines_before_code, tokens
 from codekin.syntax.parsing import error_count, parses
 from codekin.syntax.renaming import local_names, rename_locals
 
@@ -21,6 +21,7 @@ __all__ = [
     "fragments",
     "is_code",
     "language_of",
+    "lines_before_code",
     "local_names",
     "parses",
     "parts_of",

@@ -29,7 +29,7 @@ class Language:
     The fragment of a kind in `containers` is an outline.
     Definitions of the `clause_kinds` with one name and arity are one. `control_words` are calls that
     steer; `callbacks` are known by the behaviour's name. `idle_lines` begin lines that say nothing of
-    their own. `repairs` (by name, see `parsing`) help a text that
+    their own, `doc_attributes` a doc for people. `repairs` (by name, see `parsing`) help a text that
     does not parse, tried in order.
     """
 
@@ -48,6 +48,7 @@ class Language:
     control_words: frozenset[str] = frozenset()
     callbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     idle_lines: tuple[str, ...] = ()
+    doc_attributes: frozenset[str] = frozenset()
     needs_body: bool = False
     blocks: Mapping[str, str] = field(default_factory=dict)
     block_openers: frozenset[str] = frozenset()
@@ -121,6 +122,7 @@ _ROWS = (
         clause_kinds=frozenset({"function", "macro", "guard", "delegate"}),
         control_words=frozenset(_ELIXIR_CONTROL.split()),
         callbacks=ELIXIR_CALLBACKS,
+        doc_attributes=frozenset({"@doc", "@moduledoc", "@typedoc", "@shortdoc"}),
         repairs=("elixir_bodies",),
         blocks={"do": "end", "fn": "end", "<<": ">>", **_BRACKETS},
         block_openers=frozenset({"do", "->", "else", "after", "rescue", "catch"}),

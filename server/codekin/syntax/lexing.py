@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from codekin.syntax.languages import LANGUAGES
 
+_BLANK = frozenset({"space", "newline", "comment"})
 _PLAIN = (("comment", r"(?!)"), ("operator", r"(?!)"))
 
 
@@ -40,7 +41,19 @@ def tokens(language: str, text: str) -> list[Token]:
 
 def is_code(token: Token) -> bool:
     """Whether a token is neither blank nor a comment."""
-    return token.kind not in {"space", "newline", "comment"}
+    return token.kind not in _BLANK
+
+
+def lines_before_code(language: str, text: str) -> int:
+    """How many lines of comments and docs a text begins with; none where there is nothing else."""
+    row = LANGUAGES.get(language)
+    attributes = row.doc_attributes if row else frozenset[str]()
+    in_doc = False
+    for match in _pattern(language).finditer(text):
+        in_doc = match[0] in attributes or (in_doc and match.lastgroup != "newline")
+        if not in_doc and match.lastgroup not in _BLANK:
+            return text.count("\n", 0, match.start())
+    return 0
 
 
 @cache

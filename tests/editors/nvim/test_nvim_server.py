@@ -64,6 +64,22 @@ def test_kin_in_the_quickfix_list_preview_and_picker(neovim, project):
     assert "Shop.Http.again/3" in neovim.lua("return offered")[0]
 
 
+def test_a_long_doc_does_not_hide_the_code(neovim, project):
+    """The preview and the way to the place would show a page of words."""
+    doc = "".join(f"  Says much, in line {number}.\n" for number in range(30))
+    retry = (project / "lib" / "retry.ex").read_text().replace("Shop.Retry", "Shop.Told")
+    told = retry.replace("  def with_backoff", f'  @doc """\n{doc}  """\n  def with_backoff', 1)
+    (project / "lib" / "told.ex").write_text(told)
+    neovim.api.command("Codekin index")
+    neovim.until(lambda: any("4 files" in line for line in neovim.messages()))
+    neovim.api.command("Codekin similar preview")
+    neovim.until(lambda: neovim.shows("Shop.Told.with_backoff/3"))
+    assert not neovim.shows("Says much")
+    neovim.keys("gg/told.ex<CR><CR>")
+    neovim.until(lambda: neovim.api.current.buffer.name == str(project / "lib" / "told.ex"))
+    assert neovim.api.current.line.startswith("  def with_backoff")
+
+
 def test_search_duplicates_symbols_and_the_actions(neovim, project):
     """Words find code, and the standard client's ways lead to the same places."""
     neovim.api.command("Codekin search retry with backoff")

@@ -256,15 +256,15 @@ local function go_on(piece, column)
   end
 end
 
----Takes what `cut` takes of the rest; false where there is nothing to take.
----@param cut fun(rest: string): string
+---Takes the rest, or what `cut` takes of it; false where there is nothing to take.
+---@param cut? fun(rest: string): string
 ---@return boolean
-local function accept(cut)
+function M.accept(cut)
   local rest, column = remainder()
   if not ghost or not rest then
     return false
   end
-  local piece = cut(rest)
+  local piece = cut and cut(rest) or rest
   local whole = #piece == #rest
   local over = whole and ghost.replaced or 0
   local function finish()
@@ -288,26 +288,6 @@ local function accept(cut)
     end)
   end
   return true
-end
-
----Takes all of it.
----@return boolean
-function M.accept()
-  return accept(function(rest)
-    return rest
-  end)
-end
-
----Takes the next word.
----@return boolean
-function M.accept_word()
-  return accept(text.first_word)
-end
-
----Takes the rest of the line, or the line break and the next one.
----@return boolean
-function M.accept_line()
-  return accept(text.first_line)
 end
 
 ---Shows another alternative; the first time, all of them are asked for.

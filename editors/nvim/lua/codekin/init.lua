@@ -1,5 +1,6 @@
 ---Codekin in Neovim: the face for mappings, statuslines and configuration. See `:help codekin`.
 local config = require("codekin.config")
+local text = require("codekin.text")
 
 local M = {}
 
@@ -32,13 +33,13 @@ end
 ---Takes the next word of the suggestion.
 ---@return boolean
 function M.accept_word()
-  return M.drawer().accept_word()
+  return M.drawer().accept(text.first_word)
 end
 
 ---Takes the next line of the suggestion.
 ---@return boolean
 function M.accept_line()
-  return M.drawer().accept_line()
+  return M.drawer().accept(text.first_line)
 end
 
 ---Shows the next alternative, asking for more where only one is known.

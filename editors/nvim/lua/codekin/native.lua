@@ -27,12 +27,6 @@ function M.refresh()
   end
 end
 
----Takes the whole.
----@return boolean
-function M.accept()
-  return vim.lsp.inline_completion.get()
-end
-
 ---Tells the server what became of a suggestion.
 ---@param item { client_id: integer, command?: lsp.Command }
 ---@param event string
@@ -52,11 +46,11 @@ local function encoding_of(client_id)
   return client and client.offset_encoding or "utf-16"
 end
 
----Puts in what `cut` takes of what is still to be typed.
----@param cut fun(rest: string): string
+---Takes the whole, or puts in what `cut` takes of what is still to be typed.
+---@param cut? fun(rest: string): string
 ---@return boolean
-local function accept(cut)
-  return vim.lsp.inline_completion.get({
+function M.accept(cut)
+  return vim.lsp.inline_completion.get(cut and {
     on_accept = function(item)
       local row, column = unpack(vim.api.nvim_win_get_cursor(0))
       local start = item.range and item.range.start or { row = row - 1, col = column }
@@ -72,18 +66,6 @@ local function accept(cut)
       end
     end,
   })
-end
-
----Takes the next word.
----@return boolean
-function M.accept_word()
-  return accept(text.first_word)
-end
-
----Takes the rest of the line, or the line break and the next one.
----@return boolean
-function M.accept_line()
-  return accept(text.first_line)
 end
 
 ---@param step integer

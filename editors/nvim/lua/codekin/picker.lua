@@ -13,7 +13,7 @@ local function snacks(title, hits)
     return false
   end
   local items = vim.tbl_map(function(hit)
-    return { text = places.label(hit), file = vim.uri_to_fname(hit.uri), pos = { hit.start_line, 0 }, hit = hit }
+    return { text = places.label(hit), file = vim.uri_to_fname(hit.uri), pos = { hit.code_line, 0 }, hit = hit }
   end, hits)
   snacks_nvim.picker.pick({
     title = title,
@@ -41,7 +41,7 @@ local function telescope(title, hits)
   local function entry(hit)
     local path = vim.uri_to_fname(hit.uri)
     local label = places.label(hit)
-    return { value = hit, display = label, ordinal = label, filename = path, lnum = hit.start_line, col = 1 }
+    return { value = hit, display = label, ordinal = label, filename = path, lnum = hit.code_line, col = 1 }
   end
   pickers
     .new({}, {
@@ -61,7 +61,7 @@ local function fzf(title, hits)
     return false
   end
   local lines = vim.tbl_map(function(hit)
-    return ("%s:%d:1:%s"):format(vim.uri_to_fname(hit.uri), hit.start_line, places.label(hit))
+    return ("%s:%d:1:%s"):format(vim.uri_to_fname(hit.uri), hit.code_line, places.label(hit))
   end, hits)
   fzf_lua.fzf_exec(lines, {
     prompt = title .. "> ",

@@ -12,6 +12,7 @@ local M = {}
 ---@field language string
 ---@field start_line integer
 ---@field end_line integer
+---@field code_line integer where the code begins, below its doc
 ---@field score number
 ---@field reasons string[]
 
@@ -27,7 +28,7 @@ end
 ---@param hit codekin.Hit
 ---@return string
 function M.label(hit)
-  return line_of(hit, ("  %s:%d"):format(hit.path, hit.start_line))
+  return line_of(hit, ("  %s:%d"):format(hit.path, hit.code_line))
 end
 
 ---Opens a place in the current window, with a way back by <C-o>.
@@ -40,7 +41,7 @@ end
 local function quickfix_item(hit)
   return {
     filename = vim.uri_to_fname(hit.uri),
-    lnum = hit.start_line,
+    lnum = hit.code_line,
     end_lnum = hit.end_line,
     col = 1,
     text = line_of(hit, ""), -- the list itself says where

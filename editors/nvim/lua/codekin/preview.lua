@@ -11,12 +11,12 @@ local EXCERPT = 12
 local function excerpt(hit)
   local path = vim.uri_to_fname(hit.uri)
   local buffer = vim.fn.bufnr(path)
-  local last = math.min(hit.end_line, hit.start_line + EXCERPT - 1)
+  local last = math.min(hit.end_line, hit.code_line + EXCERPT - 1)
   local lines
   if buffer ~= -1 and vim.api.nvim_buf_is_loaded(buffer) then
-    lines = vim.api.nvim_buf_get_lines(buffer, hit.start_line - 1, last, false)
+    lines = vim.api.nvim_buf_get_lines(buffer, hit.code_line - 1, last, false)
   elseif vim.fn.filereadable(path) == 1 then
-    lines = vim.list_slice(vim.fn.readfile(path, "", last), hit.start_line, last)
+    lines = vim.list_slice(vim.fn.readfile(path, "", last), hit.code_line, last)
   else
     lines = { "(the file cannot be read)" }
   end
