@@ -12,7 +12,8 @@ import pytest
 
 from codekin.errors import ModelError
 from codekin.models.catalogue import catalogue
-from codekin.models.infill import Origin, infill_ids, prompt_ids
+from codekin.models.infill import Origin, infill_ids, prompt_ids, with_infill
+from codekin.models.loading import Options, load_generator
 from codekin.models.pretrained import tokenizer_of
 from codekin.models.vocabulary import Vocabulary
 
@@ -152,6 +153,35 @@ def test_starcoders_infill_by_name(tmp_path: Path) -> None:
         assert (found[0], found[-1]) == (1, 2)
     with pytest.raises(ModelError, match="cannot infill"):
         infill_ids(vocabulary, replace(model, infill=""), "a", "b")
+
+
+@pytest.mark.parametrize(
+    ("family", "marks", "infill"),
+    [
+        ("gpt_bigcode", "SPECIAL", "starcoder"),
+        ("starcoder2", "SPECIAL", "starcoder"),
+        ("llama", "LLAMA_SPECIAL", "codellama"),
+        ("llama", "SPECIAL", ""),
+        ("qwen2", "SPECIAL", ""),
+    ],
+)
+def test_a_folder_tells_how_it_infills(tmp_path: Path, family: str, marks: str, infill: str) -> None:
+    """A StarCoder or CodeLlama in a folder would be asked without what stands below the cursor."""
+    import tiny_checkpoints
+
+    room = {"vocab_size": 300} if family == "llama" else {}
+    folder = tiny_checkpoints.generator(tmp_path / "model", family, **room)
+    tiny_checkpoints.byte_tokenizer(folder, getattr(tiny_checkpoints, marks))
+    model = load_generator(str(folder), Options(dtype="float32")).model
+    assert model.infill == infill
+    assert (6 in model.stop_ids) == (infill == "codellama")
+
+
+def test_marks_without_rows_of_their_own_are_no_infill(llama: Vocabulary) -> None:
+    """CodeLlama Python shares its family's tokenizer, but has no vectors for the marks."""
+    row = replace(catalogue()["codellama_7b_base"], infill="", stop_ids=(2,))
+    assert not with_infill(replace(row, vocabulary=32000), llama).infill
+    assert with_infill(row, llama).stop_ids == (2, 32010)
 
 
 def test_starcoders_files_have_a_heading(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ can withdraw it within a token. Knows nothing of threads or HTTP.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from codekin.models.beginning import Beginning, Openings
 from codekin.models.catalogue import Model
 from codekin.models.constrained import Constraint, Grammars
 from codekin.models.decoder import Cache, Decoder
-from codekin.models.drafting import Draft, Drafting
+from codekin.models.drafting import Draft, Drafting, Pace
 from codekin.models.infill import Origin, infill_ids, prompt_ids
 from codekin.models.sampling import Sampling, choose, random_source
 from codekin.models.streaming import TextStream
@@ -73,6 +74,7 @@ class Generator:
     device_bytes: int = 0
     grammars: Grammars = field(init=False)
     openings: Openings = field(init=False)
+    pace: Pace = field(default_factory=Pace)
     _caches: list[Cache] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -112,7 +114,11 @@ class Generator:
         run = self.begin(ids, sampling, draft)
         yield from run.prefill()
         while not run.finish:
-            yield run.take(self.decoder.forward(run.offer(), run.cache, every=True))
+            offered = run.offer()
+            begun = perf_counter()
+            step = run.take(self.decoder.forward(offered, run.cache, every=True))
+            self.pace.stepped(len(offered), perf_counter() - begun)
+            yield step
         yield run.result()
 
     def begin(
@@ -122,7 +128,7 @@ class Generator:
         self._require_room(ids, sampling)
         constraint = Beginning(self.openings, sampling.begins) if sampling.begins else self.grammars.start(sampling)
         cache, reused = self.cache_for(ids, busy)
-        return Run(self, list(ids), sampling, constraint, Drafting(draft), cache, reused)
+        return Run(self, list(ids), sampling, constraint, Drafting(draft, self.pace), cache, reused)
 
     def generate(self, ids: Sequence[int], sampling: Sampling, draft: Draft | None = None) -> Generated:
         """The whole text at once."""

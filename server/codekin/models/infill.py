@@ -5,7 +5,7 @@ no text can forge them. Formats: CodeLlama (arXiv 2308.12950), StarCoder (arXiv 
 StarCoder2 (arXiv 2402.19173), Qwen2.5-Coder's repository.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from codekin.errors import ModelError, UsageError
@@ -22,6 +22,9 @@ _OTHER_NAMES = {"<fim_prefix>": "<fim-prefix>", "<fim_suffix>": "<fim-suffix>", 
 SUFFIX_FIRST = frozenset({"codellama", "starcoder"})
 """Families of which half the gaps in training stood as prefix mark, suffix mark, suffix, middle mark, prefix."""
 
+_FAMILIES = {"llama": "codellama", "gpt_bigcode": "starcoder", "starcoder2": "starcoder"}
+"""The family of an architecture's models that infill; Qwen2's general ones have the marks but not the training."""
+
 _ORIGIN_MARKS = (("<reponame>", "<filename>"), ("<repo_name>", "<file_sep>"))
 """What StarCoder and StarCoder2 have before a repository's name and before a file's path."""
 
@@ -36,6 +39,21 @@ class Origin:
 
     repository: str = ""
     path: str = ""
+
+
+def with_infill(model: Model, vocabulary: Vocabulary) -> Model:
+    """A model whose row says nothing of infilling, as its vocabulary shows it: by its family's marks."""
+    family = _FAMILIES.get(model.architecture, "")
+    if model.infill or not family:
+        return model
+    marks = [
+        vocabulary.special.get(name, vocabulary.special.get(_OTHER_NAMES.get(name, ""))) for name in _NAMES[family]
+    ]
+    if any(mark is None or mark >= model.vocabulary for mark in marks):
+        return model
+    end = vocabulary.special.get("▁<EOT>")
+    stops = model.stop_ids if end is None or end in model.stop_ids else (*model.stop_ids, end)
+    return replace(model, infill=family, stop_ids=stops)
 
 
 def prompt_ids(vocabulary: Vocabulary, model: Model, text: str, chat: bool = False) -> list[int]:

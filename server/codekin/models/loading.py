@@ -19,6 +19,7 @@ from codekin.models.checks import check_folder
 from codekin.models.digests import told_digest
 from codekin.models.embedders import BUNDLED, LocalEmbedder, load_bundled
 from codekin.models.generation import Generator
+from codekin.models.infill import with_infill
 from codekin.models.kernels import fastest_kernel
 from codekin.models.linears import finish_for
 from codekin.models.pretrained import PASSAGE_LIMIT, load_pretrained, torch_dtype
@@ -124,7 +125,8 @@ def load_generator(name: str, options: Options) -> Generator:
     tensors = {name: tensor for file in files for name, tensor in read_tensors(file).items()}
     decoder = build_decoder(tensors, read_json(folder / "config.json"), dtype, finish)
     vocabulary = Vocabulary(folder / "tokenizer.json")
-    return Generator(model.key, model, decoder.to(device), vocabulary, sum(file.stat().st_size for file in files))
+    size = sum(file.stat().st_size for file in files)
+    return Generator(model.key, with_infill(model, vocabulary), decoder.to(device), vocabulary, size)
 
 
 def _generator_dtype(dtype: str, device: str) -> tuple[torch.dtype, int]:
