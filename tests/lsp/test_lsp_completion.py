@@ -67,6 +67,33 @@ async def test_a_stale_text_is_never_answered(window, root):
     assert (await window.reply(number))["result"]["items"] == []
 
 
+async def test_any_client_can_switch_suggestions_off(window, root):
+    """Only clients with a plugin of ours could stop what comes unasked."""
+    await window.begin(root)
+    uri = window.open((root / "lib" / "a.ex").as_uri(), "a")
+    window.daemon.answers["/complete"] = {"items": [suggestion("b", 1, 1)], "model": "m", "ms": 1}
+
+    async def switch(**params):
+        return await window.ask(
+            "workspace/executeCommand", {"command": "codekin.switchSuggestions", "arguments": [params]}
+        )
+
+    async def count(kind=AUTOMATIC):
+        return len((await window.ask("textDocument/inlineCompletion", ask(uri, 0, 1, kind)))["items"])
+
+    assert await switch(language="elixir") == {"on": True, "languagesOff": ["elixir"]}
+    assert (await count(), await count(INVOKED)) == (0, 1)
+    assert await switch(language="elixir") == {"on": True, "languagesOff": []}
+    assert await count() == 1
+    assert (await switch())["on"] is False
+    assert await count() == 0
+    assert (await switch(on=False))["on"] is False
+    assert (await switch(on=True))["on"] is True
+    assert await count() == 1
+    wrong = {"command": "codekin.switchSuggestions", "arguments": [{"on": "yes"}]}
+    assert "true or false" in (await window.fail("workspace/executeCommand", wrong))["message"]
+
+
 async def test_two_hundred_keystrokes_leave_one_request_alive(window, root):
     """Each newer request withdraws the one before; all are answered, the last with its suggestion."""
     await window.begin(root)

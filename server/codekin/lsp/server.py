@@ -67,7 +67,8 @@ def build(connect: Connect, data: Path | None = None) -> tuple[Server, Session]:
     sync = Sync(session, buffers, workspace.refresh)
     completions = inline.Completions(session)
     workspace.refreshers += [completions.warm_up, Hints(session).refresh]
-    known = {**commands.COMMANDS, inline.DID_ACCEPT: feedback_handlers(completions)[inline.DID_ACCEPT]}
+    accept, switch = feedback_handlers(completions)[inline.DID_ACCEPT], partial(completions.switch)
+    known: dict[str, Feature] = {**commands.COMMANDS, inline.DID_ACCEPT: accept, inline.SWITCH: switch}
     server.beginnings += [workspace.begin, partial(_announce, server, session, known)]
     features: dict[str, tuple[Feature, Any]] = {
         lsp.INITIALIZED: (workspace.initialized, None),

@@ -13,7 +13,7 @@ from uuid import uuid4
 
 from lsprotocol import types as lsp
 
-from codekin.errors import CodekinError
+from codekin.errors import CodekinError, UsageError
 from codekin.lsp.convert import SUFFIXES, any_folder, position_of
 from codekin.lsp.documents import Snapshot
 from codekin.lsp.session import Session
@@ -21,6 +21,8 @@ from codekin.lsp.session import Session
 NOBODY = "nobody"
 """The window of a request whose answer is not wanted."""
 DID_ACCEPT = "codekin.didAccept"
+SWITCH = "codekin.switchSuggestions"
+EVERY_LANGUAGE = ""
 ALTERNATIVES = 3
 """Suggestions when the user asks; one when the editor does by itself."""
 READING = 150.0
@@ -36,6 +38,7 @@ class Completions:
         self._session = session
         self._window = uuid4().hex
         self._live: asyncio.Task[Any] | None = None
+        self._off: set[str] = set()
         self.shown: OrderedDict[str, tuple[str, str]] = OrderedDict()
         """Root and text by id."""
 
@@ -54,6 +57,20 @@ class Completions:
         items = [] if session.client.inline_completion else await self._suggest(document, position, invoked=False)
         plain = [_menu_item(document, position, item, rank) for rank, item in enumerate(items)]
         return lsp.CompletionList(is_incomplete=True, items=[item for item in plain if item is not None])
+
+    async def switch(self, _session: Session, params: Any) -> dict[str, Any]:
+        """Suggests by itself or no longer, until the window closes: `{on?, language?}`, over when nothing is said."""
+        match params:
+            case {"on": on} if not isinstance(on, bool):
+                raise UsageError("`on` must be true or false; leave it out to switch over.")
+            case {"language": language} if not isinstance(language, str):
+                raise UsageError("`language` must be the id of a language, such as elixir.")
+        language = params.get("language", EVERY_LANGUAGE)
+        if params.get("on", language in self._off):
+            self._off.discard(language)
+        else:
+            self._off.add(language)
+        return {"on": EVERY_LANGUAGE not in self._off, "languagesOff": sorted(self._off - {EVERY_LANGUAGE})}
 
     async def warm_up(self) -> None:
         """Ask once for each folder with an open document, for nobody: the first real answer is then quick.
@@ -95,7 +112,8 @@ class Completions:
             return None
         folder = place.folder if place else any_folder(session, {})
         settings = session.settings(folder).completion
-        if not invoked and (not settings.enabled or document.language_id in settings.languages_off):
+        off = {*settings.languages_off, *self._off}
+        if not invoked and (not settings.enabled or off & {document.language_id, EVERY_LANGUAGE}):
             return None
         line, column = document.place(position)
         return {
