@@ -100,6 +100,16 @@ async def test_a_newer_request_of_the_window_overtakes(ask):
     assert sum("superseded" not in answer for _, answer in answers) >= 1
 
 
+async def test_who_cannot_wait_for_the_whole_repository_is_told(ask, monkeypatch):
+    """In a large folder a terminal would wait until it gives up, and get nothing."""
+    monkeypatch.setattr("codekin.daemon.routes.completion.WAITS_FOR_FILES", 0.0)
+    body = {"path": "ticket.ex", "text": TYPED, "line": 2, "column": 2, "trigger": "invoked"}
+    status, answer = await ask("/complete", **body, wait=True)
+    assert status == 200
+    assert "still being read" in answer["problem"]
+    assert "problem" not in (await ask("/complete", **body))[1]
+
+
 async def test_a_stream_ends_with_the_answer(ask):
     """A terminal that shows lines as they come would show none, or others than the answer's."""
     body = {"path": "ticket.ex", "text": TYPED, "line": 2, "column": 2, "trigger": "invoked", "wait": True}

@@ -56,7 +56,9 @@ def _completer(texts: Mapping[str, str], model: str, data: Path) -> "Completer":
     if model == "repository":
         return repository_completer(corpus)
     from codekin.models import load_generator  # noqa: PLC0415 - bring torch
+    from codekin.models.lanes import prepare_thread  # noqa: PLC0415
     from codekin.models.loading import options_of  # noqa: PLC0415
 
     settings, _ = load_settings(data)
+    prepare_thread("query")
     return generator_completer(load_generator(model, options_of(settings.models)), corpus)

@@ -73,7 +73,7 @@ class Lanes:
             thread.join(timeout=10)
 
     def _work(self, lane: Priority) -> None:
-        _prepare_thread(lane)
+        prepare_thread(lane)
         while (job := self._queues[lane].get()) is not None:
             try:
                 if job.future.set_running_or_notify_cancel():
@@ -106,8 +106,8 @@ def _raise_if(cancelled: threading.Event) -> None:
         raise Cancelled("The request was withdrawn.")
 
 
-def _prepare_thread(lane: Priority) -> None:
-    """Queries get the cores; background work at most half of them, at the lowest niceness."""
+def prepare_thread(lane: Priority) -> None:
+    """Fits the calling thread for its work: queries get the cores, but few; the rest half of them, with niceness."""
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     if lane == "query":
         torch.set_num_threads(min(cores, MOST_QUERY_THREADS))

@@ -41,7 +41,8 @@ OUTCOMES: Mapping[str, "Outcome"] = {
     "partially_accepted": "partial",
     "rejected": "rejected",
 }
-WAITS_FOR_FILES = 120.0
+WAITS_FOR_FILES = 30.0
+STILL_READING = "The repository is still being read: ask again in a while for more of it."
 
 
 async def complete(request: Request) -> Response:
@@ -68,8 +69,7 @@ async def _answer(
     room = await _room(daemon)
     question = await daemon.workers.run(Priority.COMPLETION, _question, asked, workspace)
     waits = asked.flag("wait")
-    if waits:
-        await _scanned(workspace)
+    is_read = not waits or await _scanned(workspace)
     files = _Files(workspace, looks=waits)
     room.follow(workspace.root, workspace.folder, files, workspace.buffers, at_once=waits)
     await room.lay(workspace.root, workspace.buffers, question.gap.path)
@@ -87,8 +87,9 @@ async def _answer(
         if task is not None and task.cancelling():
             raise  # the client has gone
         answer["superseded"] = True
-    if problem := room.problem(workspace.root):
-        answer["problem"] = problem
+    problem = room.problem(workspace.root)
+    if told_problem := problem or ("" if is_read else STILL_READING):
+        answer["problem"] = told_problem
     if problem != before:
         workspace.tell({"event": "model"})
     return answer | {"model": room.model, "ms": round((time.perf_counter() - began) * 1000, 1)}
@@ -218,14 +219,15 @@ class _Generate:
             yield found
 
 
-async def _scanned(workspace: Workspace) -> None:
-    """Waits until the workspace's files are known; not for their vectors, and not for ever."""
+async def _scanned(workspace: Workspace) -> bool:
+    """Waits until the workspace's files are known; not for their vectors, and not for ever: False if not by then."""
     last = time.monotonic() + WAITS_FOR_FILES
     while time.monotonic() < last:
         phase = (workspace.progress or {}).get("phase", "files")
         if workspace.state not in ("starting", "indexing") or phase != "files":
-            return
+            return True
         await asyncio.sleep(0.05)
+    return False
 
 
 class _Files:
