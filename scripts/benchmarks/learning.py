@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,8 @@ from codekin.learning.ground import KeptVectors
 from codekin.learning.history import Run
 from codekin.learning.loop import Training
 from codekin.learning.material import gather
-from codekin.learning.run import Order, learn
+from codekin.learning.past import earlier_texts
+from codekin.learning.run import Order, learn, loaded_here
 from codekin.learning.triplets import Mix
 from codekin.models import load_embedder
 from codekin.models.learned import read_learned
@@ -72,7 +74,8 @@ def measured(root: Path, keep: Path, embedder: Embedder, order: Order, ranking: 
         (learning / cache.name).write_bytes(cache.read_bytes())
     began = time.monotonic()
     with Index.open(folder / "index") as index:
-        run = learn(index, learning, embedder, order, lambda *_: None)
+        at_hand = loaded_here(learning, embedder, partial(earlier_texts, root, learning))
+        run = learn(index, learning, embedder, order, lambda *_: None, at_hand)
         show(run, time.monotonic() - began)
         if ranking:
             show_ranking(index, learning, embedder, run)

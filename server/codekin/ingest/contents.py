@@ -8,7 +8,7 @@ import re
 from typing import Final
 
 from codekin.ingest.found import Reason
-from codekin.ingest.secrets import holds_secret
+from codekin.syntax.secrets import holds_secret
 
 _MAGIC: Final = (b"\x7fELF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"PK\x03\x04", b"\x1f\x8b", b"%PDF-", b"FOR1")
 _MARKS: Final = (  # UTF-32's little-endian mark begins with UTF-16's, so it stands first

@@ -16,7 +16,7 @@ from codekin.errors import UsageError
 from codekin.ingest.found import Reason, ScannedFile, Skipped, printable, shown
 from codekin.ingest.ignore import IgnoreRules
 from codekin.ingest.reading import Root, reason_for
-from codekin.ingest.secrets import secret_name
+from codekin.syntax.secrets import secret_name
 
 Found = ScannedFile | Skipped
 Inside = IgnoreRules | Skipped | None

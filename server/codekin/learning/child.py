@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,7 @@ def _alone(given: argparse.Namespace) -> int:
 def _learn(given: argparse.Namespace) -> dict[str, Any]:
     from codekin.index import Index  # noqa: PLC0415 - after the niceness is set
     from codekin.learning.lock import one_learner  # noqa: PLC0415
+    from codekin.learning.past import earlier_texts  # noqa: PLC0415
     from codekin.learning.run import AtHand, learn  # noqa: PLC0415
     from codekin.learning.subject import open_pupil, require_model, served_here  # noqa: PLC0415
     from codekin.models import checkpoints  # noqa: PLC0415
@@ -87,6 +89,7 @@ def _learn(given: argparse.Namespace) -> dict[str, Any]:
         at_hand = AtHand(
             lambda method: open_pupil(method, embedder, chosen),
             lambda: served_here(folder, embedder, given.socket, root),
+            partial(earlier_texts, root, folder),
         )
         order = _order(given, data, root)
         run = learn(index, folder, embedder, order, _Progress(order.method), at_hand)
@@ -98,13 +101,15 @@ def _triplets(given: argparse.Namespace) -> dict[str, Any]:
     from codekin.index import Index  # noqa: PLC0415 - after the niceness is set
     from codekin.learning.ground import KeptVectors  # noqa: PLC0415
     from codekin.learning.material import gather, mined_now  # noqa: PLC0415
+    from codekin.learning.past import earlier_texts  # noqa: PLC0415
     from codekin.models.remote import RemoteEmbedder  # noqa: PLC0415
 
     data, root = places.data_dir(given.data_dir), given.root.resolve()
     folder, embedder = places.learning_folder(data, root), RemoteEmbedder(given.socket)
     with Index.open(places.workspace_folder(data, root)) as index:
         embed = KeptVectors(folder, embedder, _Progress("head")).embed
-        material = gather(index, embedder.space, embed, history.used_until(folder))
+        past = partial(earlier_texts, root, folder)
+        material = gather(index, embedder.space, embed, history.used_until(folder), past)
         return mined_now(material, _order(given, data, root).mix)
 
 

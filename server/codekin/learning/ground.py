@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from codekin.learning.judging import Ground
-from codekin.learning.pieces import Piece
+from codekin.learning.pieces import Known, Piece
 from codekin.learning.queries import questions
 from codekin.seams import Embedder, Vectors
 
@@ -27,7 +27,10 @@ Told = Callable[[str, int, int], None]
 
 
 def lay_ground(
-    held: Sequence[Piece], rest: Sequence[Piece], embed: Callable[[Sequence[str]], Vectors], earlier: Mapping[str, str]
+    held: Sequence[Piece],
+    rest: Sequence[Piece],
+    embed: Callable[[Sequence[str]], Vectors],
+    earlier: Mapping[Known, str],
 ) -> Ground:
     """Questions about the held-out pieces among all pieces, or, in a large workspace, among a fixed sample."""
     pool = [*_sample(held, MOST_CANDIDATES // 2), *_sample(rest, MOST_CANDIDATES // 2)]

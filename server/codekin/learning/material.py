@@ -1,4 +1,4 @@
-"""What a run learns from: reads the index and the journal, and sorts functions into learned and held out.
+"""What a run learns from: reads the index and its journal, and sorts functions into learned and held out.
 
 Knows nothing of training.
 """
@@ -12,7 +12,7 @@ import numpy as np
 from codekin.errors import StoreError
 from codekin.index import Index
 from codekin.learning.kinship import near_copies
-from codekin.learning.pieces import Piece, bare_code, letters, pieces_of, split
+from codekin.learning.pieces import Known, Piece, bare_code, letters, pieces_of, split
 from codekin.learning.triplets import Mined, Mix, analyze_triplets, mine_triplets, require_enough, spelled_out
 from codekin.records import Fragment
 from codekin.seams import Vectors
@@ -23,12 +23,17 @@ HELD_OUT = 0.2
 WORTH_COMPARING = 0.85
 """Texts whose vectors are less alike than this are no near-copies."""
 
+MOST_VERSIONS = 2000
+"""So many earlier texts are learned from; each is embedded once."""
+
 Embed = Callable[[Sequence[str]], Vectors]
+Past = Callable[[Sequence[Piece]], Mapping[Known, str]]
+"""Gives an earlier text of each piece that had another one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """What a run learns from and is judged by, with vectors of the base; changed names, earlier texts by name.
+    """What a run learns from and is judged by, with vectors of the base; changed names, earlier texts.
 
     `versions` are earlier texts of what is learned from, with `version_vectors`. `span` is the range of the journal,
     from the last write number that was used to the last one seen.
@@ -41,7 +46,7 @@ class Material:
     held: list[Piece]
     held_vectors: Vectors
     changed: frozenset[str]
-    earlier: Mapping[str, str]
+    earlier: Mapping[Known, str]
     span: tuple[int, int]
 
     def mined(self, mix: Mix) -> tuple[list[Piece], Vectors, Mined]:
@@ -60,10 +65,10 @@ class Material:
         return replace(left, version_vectors=self.version_vectors[old]), apart
 
 
-def gather(index: Index, space: str, embed: Embed, used: int) -> Material:
+def gather(index: Index, space: str, embed: Embed, used: int, past: Past = lambda _: {}) -> Material:
     """Reads the workspace's functions with their vectors in the base's `space`; `embed` gives those it lacks.
 
-    Raises LearningError where there is too little code.
+    What `past` does not know of earlier texts, the journal may. Raises LearningError where there is too little code.
     """
     changes = index.changes(used)
     pieces = pieces_of(_fragments(index))
@@ -73,12 +78,17 @@ def gather(index: Index, space: str, embed: Embed, used: int) -> Material:
     held_vectors = _vectors(held, stored, embed)
     learned, vectors = _without_copies(learned, _vectors(learned, stored, embed), held, held_vectors)
     changed = frozenset(edit.name for change in changes for edit in change.edits if edit.new_text)
-    edits = [edit for change in index.changes(0) for edit in change.edits]
-    earlier = {edit.name: edit.old_text for edit in edits if edit.old_text and edit.new_text}
+    earlier = {**_journalled(index), **past(pieces)}
     versions = _versions(learned, earlier)
-    known = (versions, _vectors(versions, stored, embed))
+    known = _without_copies(versions, _vectors(versions, stored, embed), held, held_vectors)
     span = (used, changes[-1].seq if changes else used)
     return Material(learned, vectors, *known, held, held_vectors, changed, earlier, span)
+
+
+def _journalled(index: Index) -> dict[Known, str]:
+    """The texts before the latest edits since the workspace was first indexed."""
+    edits = [(change.path, edit) for change in index.changes(0) for edit in change.edits]
+    return {(path, edit.name): edit.old_text for path, edit in edits if edit.old_text and edit.new_text}
 
 
 def _without_copies(
@@ -94,15 +104,15 @@ def _without_copies(
     return [learned[row] for row in kept], vectors[kept]
 
 
-def _versions(learned: Sequence[Piece], earlier: Mapping[str, str]) -> list[Piece]:
-    """Earlier texts of these pieces, where they say something else than today's."""
+def _versions(learned: Sequence[Piece], earlier: Mapping[Known, str]) -> list[Piece]:
+    """Earlier texts of these pieces, where they say something else than today's; of too many a fixed choice."""
     found = []
-    for piece in learned:
-        text = earlier.get(piece.fragment.name, "")
+    for piece in sorted((one for one in learned if one.known in earlier), key=lambda one: one.fragment.digest):
+        text = earlier[piece.known]
         code = bare_code(piece.fragment.language, text)
         if code and letters(code) != letters(piece.code):
             found.append(Piece(replace(piece.fragment, text=text), code, earlier=True))
-    return found
+    return found[:MOST_VERSIONS]
 
 
 def mined_now(material: Material, mix: Mix) -> dict[str, Any]:

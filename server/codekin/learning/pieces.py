@@ -21,6 +21,10 @@ LEAST_LINES = 3
 LONGEST_SENTENCE = 400
 _DOC_ATTRIBUTES = frozenset({"@doc", "@moduledoc", "@typedoc", "@spec", "@impl", "@since", "@deprecated"})
 _OF_A_MODULE = frozenset({".", "->", "::"})
+
+Known = tuple[str, str]
+"""By what a function is known from one version to the next: the path of its file and its qualified name."""
+
 _NEUTRAL = ("alpha", "beta", "gamma", "delta", "kappa", "sigma", "omega", "theta")
 
 
@@ -94,6 +98,11 @@ class Piece:
     def share(self) -> float:
         """A number from 0 to 1 that the path alone decides: the same every night, for all of a file."""
         return int(sha256(self.fragment.path.encode("utf-8", "replace")).hexdigest()[:8], 16) / 0xFFFFFFFF
+
+    @property
+    def known(self) -> Known:
+        """By what it is known from one version to the next."""
+        return self.fragment.path, self.fragment.name
 
     @property
     def place(self) -> str:

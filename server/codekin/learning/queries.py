@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from codekin.learning.pieces import Piece, bare_code, letters
+from codekin.learning.pieces import Known, Piece, bare_code, letters
 
 KINDS = ("sentence", "renamed", "half", "role", "version")
 MOST_SAME_ROLE = 40
@@ -31,9 +31,9 @@ class Question:
 
 
 def questions(
-    pieces: Sequence[Piece], asked: Iterable[int], earlier: Mapping[str, str] | None = None
+    pieces: Sequence[Piece], asked: Iterable[int], earlier: Mapping[Known, str] | None = None
 ) -> list[Question]:
-    """All questions about the pieces at the positions `asked`; `earlier` has earlier texts by qualified name."""
+    """All questions about the pieces at the positions `asked`; `earlier` has earlier texts."""
     by_role = _by_role(pieces)
     found: list[Question] = []
     for at in asked:
@@ -42,7 +42,7 @@ def questions(
         others = [other for other in by_role[piece.role] if _elsewhere(pieces[other], piece)]
         if 1 <= len(others) <= MOST_SAME_ROLE:
             found.append(Question("role", piece.code, tuple(others), at))
-        old = bare_code(piece.fragment.language, (earlier or {}).get(piece.fragment.name, ""))
+        old = bare_code(piece.fragment.language, (earlier or {}).get(piece.known, ""))
         if old and letters(old) != letters(piece.code):
             found.append(Question("version", old, (at,)))
     return found

@@ -22,7 +22,7 @@ from codekin.learning.general import general_ground
 from codekin.learning.ground import KeptVectors, Told, lay_ground
 from codekin.learning.judging import Measured, gain, measure
 from codekin.learning.loop import Training
-from codekin.learning.material import Embed, Material, gather
+from codekin.learning.material import Embed, Material, Past, gather
 from codekin.learning.schedule import BY_SCHEDULE
 from codekin.learning.teaching import Base, Taught, teach
 from codekin.learning.train_encoder import Pupil
@@ -61,21 +61,24 @@ class Conclusion:
 
 @dataclass(frozen=True, slots=True)
 class AtHand:
-    """What is opened only if a run needs it: the model to train by a method, and what serves now."""
+    """What is opened only if a run needs it: the model to train by a method, what serves now, and earlier texts."""
 
     pupil: Callable[[str], Pupil]
     serving: Callable[[], Embedder]
+    past: Past = lambda _: {}
 
 
 Keep = Callable[[dict[str, Any], Mapping[str, bytes], str], None]
 """Takes the figures, the files and the space of an epoch."""
 
 
-def _at_hand(folder: Path, embedder: Embedder) -> AtHand:
-    """For a model that is loaded here."""
+def loaded_here(folder: Path, embedder: Embedder, past: Past = lambda _: {}) -> AtHand:
+    """For a model that is loaded in this process."""
     from codekin.learning.subject import open_pupil  # noqa: PLC0415 - brings the hub's library
 
-    return AtHand(lambda method: open_pupil(method, embedder, Settings()), lambda: active_embedder(folder, embedder))
+    return AtHand(
+        lambda method: open_pupil(method, embedder, Settings()), lambda: active_embedder(folder, embedder), past
+    )
 
 
 def learn(  # noqa: PLR0913, PLR0917 - what a run needs
@@ -88,13 +91,13 @@ def learn(  # noqa: PLR0913, PLR0917 - what a run needs
     """
     used = history.used_until(folder)
     run = history.begin_run(folder, order.asked_by, order.date, asdict(order))
-    at_hand = at_hand or _at_hand(folder, embedder)
+    at_hand = at_hand or loaded_here(folder, embedder)
     name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{run}"
     about = {"id": name, "run": run, "method": order.method, "model": embedder.name, "base_space": embedder.space}
     keep = (lambda *_: None) if order.dry_run else partial(_keep_epoch, folder, about)
     base = _base(folder, KeptVectors(folder, embedder, told), order, at_hand, keep)
     try:
-        material = gather(index, embedder.space, base.embed, used)
+        material = gather(index, embedder.space, base.embed, used, at_hand.past)
         _require_news(material, order)
         served = at_hand.serving()  # before anything is trained: a damaged one is told at once
         taught = teach(order.method, base, material, (order.mix, order.training), told)

@@ -1,0 +1,230 @@
+"""Earlier texts of functions come from git, whatever the repository is like, and nothing that it asks for is run."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from learning_samples import NoisyEmbedder, application, built_index
+
+from codekin.learning import git
+from codekin.learning.kinship import kinship
+from codekin.learning.material import HELD_OUT, gather
+from codekin.learning.past import earlier_texts
+from codekin.learning.pieces import Piece, pieces_of
+from codekin.learning.queries import questions
+from codekin.syntax import fragments
+
+TODAY = (
+    "defmodule Shop do\n  def total(items) do\n    items\n    |> Enum.map(& &1.price)\n    |> Enum.sum()\n  end\nend\n"
+)
+FIRST = TODAY.replace(
+    "|> Enum.map(& &1.price)\n    |> Enum.sum()", "|> Enum.reduce(0, fn item, sum -> item.price + sum end)"
+)
+SECOND = TODAY.replace("Enum.sum()", "Enum.reduce(&+/2)")
+
+COMMANDS = [
+    "core.fsmonitor",
+    "core.pager",
+    "pager.log",
+    "alias.log",
+    "gpg.program",
+    "diff.external",
+    "diff.evil.command",
+    "diff.evil.textconv",
+    "filter.evil.smudge",
+    "filter.evil.clean",
+    "core.sshCommand",
+]
+"""What a repository's configuration may name a command in."""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "work tree"
+    folder.mkdir()
+    run(folder, "init", "--quiet")
+    return folder
+
+
+def run(folder: Path, *words: str) -> None:
+    who = ("-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *who, *words], cwd=folder, check=True, capture_output=True)
+
+
+def commit(folder: Path, **texts: str) -> None:
+    for name, text in texts.items():
+        path = folder / name.replace("__", "/")
+        path = path.with_name(path.name + ".ex")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    run(folder, "add", "--all")
+    run(folder, "commit", "--quiet", "--message", "change")
+
+
+def pieces_below(folder: Path) -> list[Piece]:
+    found = [(path.relative_to(folder).as_posix(), path.read_text()) for path in sorted(folder.rglob("*.ex"))]
+    return pieces_of(one for path, text in found for one in fragments(path, text)[0])
+
+
+def earlier(folder: Path, below: Path | None = None) -> dict[str, str]:
+    """By name, with the blanks taken out."""
+    found = earlier_texts(below or folder, folder.parent / "kept", pieces_below(below or folder))
+    return {name: "".join(text.split()) for (_, name), text in found.items()}
+
+
+def test_the_oldest_text_that_says_something_else(root):
+    """Of three versions the first differs most; a function that was only moved about has no earlier one."""
+    still = "\n  def still(a) do\n    b = a + 1\n    b * 2\n  end\nend\n"
+    for text in (FIRST, SECOND, TODAY):
+        commit(root, lib__shop=text.removesuffix("end\n") + still)
+    assert list(earlier(root)) == ["Shop.total/1"]
+    assert "Enum.reduce(0" in earlier(root)["Shop.total/1"]
+    asked = questions(pieces_below(root), [0], earlier_texts(root, root / "kept", pieces_below(root)))
+    assert "reduce(0" in next(one.text for one in asked if one.kind == "version")
+
+
+def test_a_file_keeps_its_past_when_it_is_renamed(root):
+    commit(root, lib__shop=FIRST)
+    run(root, "mv", "lib/shop.ex", "lib/store.ex")
+    commit(root)
+    commit(root, lib__store=TODAY)
+    assert "Enum.reduce(0" in earlier(root)["Shop.total/1"]
+
+
+def test_a_workspace_may_be_a_folder_of_the_repository(root):
+    commit(root, lib__shop=FIRST, other__shop=FIRST)
+    commit(root, lib__shop=TODAY, other__shop=TODAY)
+    assert list(earlier(root, root / "lib")) == ["Shop.total/1"]
+
+
+def test_the_next_commit_is_seen(root):
+    """What is kept counts for one commit alone."""
+    commit(root, lib__shop=SECOND)
+    assert earlier(root) == {}
+    commit(root, lib__shop=TODAY)
+    assert "reduce(&+/2)" in earlier(root)["Shop.total/1"]
+    kept = (root.parent / "kept" / "past.json").stat()
+    earlier(root)
+    assert (root.parent / "kept" / "past.json").stat() == kept
+
+
+def test_an_earlier_file_with_a_secret_is_left_out(root):
+    """The index takes no such file, so neither may its past be read."""
+    secret = '  @key "AKIAIOSFODNN7EXAMPLE"\n'
+    commit(root, lib__shop=FIRST.replace("do\n", f"do\n{secret}", 1))
+    commit(root, lib__shop=TODAY)
+    assert earlier(root) == {}
+
+
+def test_nothing_that_the_repository_asks_for_is_run(root):
+    """Its configuration, attributes and hooks name commands; reading its past may run none, nor fetch anything."""
+    commit(root, lib__shop=FIRST)
+    commit(root, lib__shop=TODAY)
+    trap, script = root.parent / "trapped", root.parent / "trap"
+    script.write_text(f"#!/bin/sh\ntouch {trap}\n")
+    script.chmod(0o755)
+    for name in COMMANDS:
+        run(root, "config", name, str(script))
+    run(root, "config", "log.showSignature", "true")
+    run(root, "config", "log.diffMerges", "remerge")
+    (root / ".git" / "info" / "attributes").write_text("* diff=evil filter=evil\n")
+    for hook in ("post-checkout", "post-index-change", "reference-transaction", "pre-auto-gc"):
+        (root / ".git" / "hooks").mkdir(exist_ok=True)
+        (root / ".git" / "hooks" / hook).symlink_to(script)
+    before = {path: path.stat().st_mtime_ns for path in (root / ".git").rglob("*")}
+    assert "Enum.reduce(0" in earlier(root)["Shop.total/1"]
+    assert not trap.exists()
+    assert {path: path.stat().st_mtime_ns for path in (root / ".git").rglob("*")} == before
+
+
+def test_a_signed_commit_is_not_verified(root):
+    """`gpg.program` of the repository would run for every signed commit of a log."""
+    commit(root, lib__shop=FIRST)
+    commit(root, lib__shop=TODAY)
+    found = subprocess.run(["git", "cat-file", "commit", "HEAD"], cwd=root, check=True, capture_output=True).stdout
+    head, _, message = found.partition(b"\n\n")
+    signed = head + b"\ngpgsig -----BEGIN PGP SIGNATURE-----\n \n AA\n -----END PGP SIGNATURE-----\n\n" + message
+    made = subprocess.run(
+        ["git", "hash-object", "-t", "commit", "-w", "--stdin"], cwd=root, check=True, capture_output=True, input=signed
+    )
+    run(root, "update-ref", "HEAD", made.stdout.decode().strip())
+    trap, script = root.parent / "trapped", root.parent / "trap"
+    script.write_text(f"#!/bin/sh\ntouch {trap}\n")
+    script.chmod(0o755)
+    run(root, "config", "gpg.program", str(script))
+    run(root, "config", "log.showSignature", "true")
+    subprocess.run(["git", "log", "-1"], cwd=root, check=False, capture_output=True)
+    assert trap.exists()  # the trap works
+    trap.unlink()
+    assert earlier(root) != {}
+    assert not trap.exists()
+
+
+def test_without_git_or_history_there_is_none(root, monkeypatch):
+    """A night goes on without: no repository, no commit, a damaged one, no git at all."""
+    (root / "lib").mkdir()
+    (root / "lib" / "shop.ex").write_text(TODAY)
+    assert earlier(root) == {}
+    commit(root, lib__shop=FIRST)
+    commit(root, lib__shop=TODAY)
+    for path in (root / ".git" / "objects").glob("??/*"):
+        path.chmod(0o644)
+        path.write_bytes(b"damaged")
+    assert earlier(root) == {}
+    monkeypatch.setenv("PATH", str(root))
+    assert earlier(root) == {}
+    assert git.commit_of(root.parent) == ""
+
+
+def test_the_callers_repository_is_not_mistaken_for_this_one(root, monkeypatch, tmp_path):
+    """A daemon that a git hook has started has its variables around it."""
+    other = tmp_path / "other"
+    other.mkdir()
+    run(other, "init", "--quiet")
+    commit(root, lib__shop=FIRST)
+    commit(root, lib__shop=TODAY)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    assert "Enum.reduce(0" in earlier(root)["Shop.total/1"]
+
+
+def test_an_answer_that_is_too_long_is_cut(root, monkeypatch):
+    """However much there is, the memory that it takes is bounded, and what has come counts."""
+    for text in (FIRST, SECOND, TODAY):
+        commit(root, lib__shop=text)
+    monkeypatch.setattr(git, "MOST_BYTES", 150)
+    assert len(list(git.edits(root, "HEAD", ["*.ex"]))) == 1
+    assert [path for path, _ in git.edits(root, "HEAD", ["*.ex"])] == ["lib/shop.ex"]
+
+
+def test_a_process_that_does_not_end_is_ended(root, monkeypatch):
+    """A repository on a dead network folder may not hold up the night."""
+    waiting = root.parent / "bin" / "git"
+    waiting.parent.mkdir()
+    waiting.write_text("#!/bin/sh\nexec sleep 60\n")
+    waiting.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{waiting.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setattr(git, "SECONDS", 0.2)
+    assert earlier(root) == {}
+
+
+def test_versions_from_before_the_first_index_are_learned_from_and_asked_about(root, tmp_path):
+    """The journal begins with the first index: a repository that was just cloned has its versions from git alone."""
+    texts = application(30)
+    for old in (True, False):
+        for path, text in texts.items():
+            (root / path).parent.mkdir(exist_ok=True)
+            (root / path).write_text(text.replace("Enum.take(limit)", "Enum.slice(0, limit)") if old else text)
+        commit(root)
+    embedder = NoisyEmbedder()
+    with built_index(tmp_path / "index", embedder, texts) as index:
+        past = lambda pieces: earlier_texts(root, tmp_path / "kept", pieces)  # noqa: E731
+        material = gather(index, embedder.space, embedder.embed, 0, past)
+        without = gather(index, embedder.space, embedder.embed, 0)
+    assert (without.versions, without.earlier) == ([], {})
+    now = {piece.known: piece for piece in material.learned}
+    assert len(material.versions) == sum(piece.role == "run/2" for piece in material.learned) > 10
+    assert all(kinship(now[old.known], old) == "version" for old in material.versions)
+    assert all(old.share >= HELD_OUT and "Enum.slice(0, limit)" in old.code for old in material.versions)
+    asked = questions(material.held, range(len(material.held)), material.earlier)
+    assert sum(one.kind == "version" for one in asked) == sum(piece.role == "run/2" for piece in material.held) > 0
