@@ -16,14 +16,15 @@ from codekin.errors import StoreError
 
 _FILE: Final = "recipe"
 _GRAMMARS: Final = ("tree-sitter", "tree-sitter-elixir", "tree-sitter-cpp", "tree-sitter-c", "tree-sitter-python")
-_DECIDING: Final = ("contents.py", "secrets.py")
+_DECIDING: Final = "contents.py"
+"""What decides beside all of the room that cuts."""
 
 
 @cache
 def recipe() -> str:
     """A hash (hex) of the code that cuts and chooses, and of the grammars' versions."""
     digest = sha256()
-    for source in (*_sources(files("codekin.syntax")), *(files("codekin.ingest") / name for name in _DECIDING)):
+    for source in (*_sources(files("codekin.syntax")), files("codekin.ingest") / _DECIDING):
         digest.update(source.read_bytes())
     for name in _GRAMMARS:
         digest.update(f"{name} {_version(name)}".encode())

@@ -240,7 +240,7 @@ def _apart(field: _Field, at: int, near: Sequence[int]) -> list[int]:
 
 
 def _kin(field: _Field, at: int, near: Sequence[int]) -> list[tuple[str, int]]:
-    """Kinds and positions of kin; near-copies are left out, for there is nothing to learn from them."""
+    """Kinds and positions of kin, its own past last; near-copies are left out: there is nothing to learn from them."""
     pieces = field.pieces
     by_kind: dict[str, list[int]] = {}
     for other in dict.fromkeys(near):
@@ -249,7 +249,8 @@ def _kin(field: _Field, at: int, near: Sequence[int]) -> list[tuple[str, int]]:
             by_kind.setdefault(kind, []).append(other)
     for others in by_kind.values():
         others.sort(key=lambda other: field.cosine(at, other))
-    turns = zip_longest(*([(kind, other) for other in others] for kind, others in by_kind.items()))
+    kinds = sorted(by_kind, key=lambda kind: kind == "version")  # easy, and there is one for nearly every function
+    turns = zip_longest(*([(kind, other) for other in by_kind[kind]] for kind in kinds))
     return [pair for turn in turns for pair in turn if pair is not None]
 
 
