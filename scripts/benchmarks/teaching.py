@@ -5,7 +5,8 @@
 `steps`: triplets a second beside sentence-transformers' trainer with its TripletLoss: same weights, triplets, batch
 and threads, in turns. `night`: one `learn` of a synthetic repository whose vectors are stored, by `head` and by `full`.
 `move`: 50,000 vectors of 1536 dimensions into the space of a fresh head, until it serves. `full-size`: a LoRA step on
-the shape of Qwen2-1.5B with random weights, in a process of its own with and without checkpointing (10 GB).
+the shapes of Qwen2-1.5B and of Jina v3 with random weights, each in a process of its own, with and without
+checkpointing (8 GB).
 """
 
 import argparse
@@ -41,7 +42,7 @@ from codekin.learning.run import Order, learn
 from codekin.learning.train_encoder import FULL, Subject, TextStudent, pupil_of
 from codekin.learning.triplets import Mix
 from codekin.models import load_embedder
-from codekin.models.catalogue import catalogue
+from codekin.models.catalogue import Model, catalogue
 from codekin.models.embedders import BUNDLED
 from codekin.models.heads import Head, head_space
 from codekin.models.preparation import prepare
@@ -52,16 +53,20 @@ MOVED, WIDTH = 50_000, 1536
 TOKENS, TRIPLETS = 128, 4
 """The size of a full-size step."""
 
+BOUNDS = {"qodo": (11.0, 6.0), "jina_v3": (6.0, 4.0)}
+"""Gigabytes that a full-size step may take on each shape, without checkpointing and with it."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=[*MEASURES, "one-step"])
     parser.add_argument("--quick", action="store_true", help="less of everything; bars are for the full size")
     parser.add_argument("--checkpointing", action="store_true", help="of one-step")
+    parser.add_argument("--shape", choices=list(BOUNDS), default="qodo", help="of one-step")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.what == "one-step":
-        print(json.dumps(one_step(options.checkpointing, options.quick)))
+        print(json.dumps(one_step(options.shape, options.checkpointing, options.quick)))
         return
     show(MEASURES[options.what](options.quick), as_json=options.json)
 
@@ -171,39 +176,32 @@ def _fragment(number: int) -> Fragment:
 
 
 def full_size(quick: bool) -> list[Figure]:
-    """A step of four triplets of 128 tokens; the shape is Qwen2-1.5B's, with `--quick` of two layers."""
-    figures = []
-    for checkpointing in (False, True):
-        words = [sys.executable, __file__, "one-step", *(["--quick"] if quick else [])]
-        done = subprocess.run(
-            [*words, *(["--checkpointing"] if checkpointing else [])], check=True, capture_output=True
-        )
-        found = json.loads(done.stdout)
-        how = "with checkpointing" if checkpointing else "without"
-        bar = 5.5 if checkpointing else 10.0
-        figures += [
-            Figure(
-                f"a LoRA step on {found['parameters']:.2f} B weights {how}",
-                found["seconds"],
-                "s",
-                beside=found["dtype"],
-            ),
-            Figure("  its peak of memory", found["gigabytes"], "GB", at_most=bar * 1.1),
-        ]
-    return figures
+    """A step of four triplets of 128 tokens on each shape, with `--quick` of two layers."""
+    return [
+        figure
+        for shape, bounds in BOUNDS.items()
+        for checkpointing, bound in zip((False, True), bounds, strict=True)
+        for figure in _full_step(shape, checkpointing, bound, quick)
+    ]
 
 
-def one_step(checkpointing: bool, quick: bool) -> dict[str, Any]:
+def _full_step(shape: str, checkpointing: bool, bound: float, quick: bool) -> list[Figure]:
+    words = [sys.executable, __file__, "one-step", "--shape", shape]
+    words += ["--checkpointing"] * checkpointing + ["--quick"] * quick
+    found = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)
+    how = "with checkpointing" if checkpointing else "without"
+    name = f"a LoRA step on {shape}'s shape, {found['parameters']:.2f} B weights, {how}"
+    return [
+        Figure(name, found["seconds"], "s", beside=found["dtype"]),
+        Figure("  its peak of memory", found["gigabytes"], "GB", at_most=bound),
+    ]
+
+
+def one_step(shape: str, checkpointing: bool, quick: bool) -> dict[str, Any]:
     """A step on random weights: encoder, adapter and loss as the trainer has them."""
-    from transformers import Qwen2Config, Qwen2Model  # noqa: PLC0415
-
-    row = catalogue()["qodo"]
-    config = Qwen2Config(
-        vocab_size=row.vocabulary, hidden_size=row.hidden, intermediate_size=row.inner, num_attention_heads=12,
-        num_key_value_heads=2, num_hidden_layers=2 if quick else row.layers, use_cache=False, dtype=torch.bfloat16,
-    )  # fmt: skip
+    row = catalogue()[shape]
     with _dtype(torch.bfloat16):
-        module = Qwen2Model(config)
+        module = _module(row, 2 if quick else row.layers)
     encoder = Encoder(module, row, row.dimensions, frozenset())
     learning = encoder.learn("practice")
     if checkpointing:
@@ -217,7 +215,25 @@ def one_step(checkpointing: bool, quick: bool) -> dict[str, Any]:
     seconds = _seconds(lambda: _step(student, optimizer))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20)
     parameters = sum(parameter.numel() for parameter in module.parameters()) / 1e9
-    return {"seconds": seconds, "gigabytes": peak, "parameters": parameters, "dtype": str(config.dtype)}
+    return {"seconds": seconds, "gigabytes": peak, "parameters": parameters, "dtype": str(module.dtype)}
+
+
+def _module(row: Model, layers: int) -> Any:
+    """Random weights in the shape of a catalogue row."""
+    from transformers import (  # noqa: PLC0415 - heavy
+        JinaEmbeddingsV3Config,
+        JinaEmbeddingsV3Model,
+        Qwen2Config,
+        Qwen2Model,
+    )
+
+    size = {
+        "vocab_size": row.vocabulary, "hidden_size": row.hidden, "intermediate_size": row.inner,
+        "num_hidden_layers": layers, "use_cache": False, "dtype": torch.bfloat16,
+    }  # fmt: skip
+    if row.architecture == "qwen2":
+        return Qwen2Model(Qwen2Config(**size, num_attention_heads=12, num_key_value_heads=2))
+    return JinaEmbeddingsV3Model(JinaEmbeddingsV3Config(**size, num_attention_heads=16))
 
 
 def _step(student: TextStudent, optimizer: torch.optim.Optimizer) -> None:
