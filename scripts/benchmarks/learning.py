@@ -12,18 +12,15 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "lib"))
 
 from asking import MODES, inquiries, judged
-from indexed import bring_up_to_date, files_below
+from indexed import Kept, bring_up_to_date, files_below
 
 from codekin.index import Index
 from codekin.learning.gate import deciding
@@ -36,7 +33,7 @@ from codekin.learning.run import Order, learn, loaded_here
 from codekin.learning.triplets import Mix
 from codekin.models import load_embedder
 from codekin.models.learned import read_learned
-from codekin.seams import Embedder, TextKind, Vectors
+from codekin.seams import Embedder
 
 MOST_ASKED = 400
 """So many held-out functions are asked for by the product's ranking."""
@@ -98,21 +95,6 @@ def show_ranking(index: Index, learning: Path, embedder: Embedder, run: Run) -> 
         print(
             f"  by the {mode} ranking: {each}; mean of those that decide {sum(chosen) / len(chosen):+.2f}", flush=True
         )
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An embedder whose vectors are kept."""
-
-    kept: KeptVectors
-    embedder: Embedder
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.embedder, name)
-
-    def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:  # noqa: ARG002 - both alike
-        """Vectors (len(texts), dimensions)."""
-        return self.kept.embed(list(texts))
 
 
 def show(run: Run, seconds: float) -> None:

@@ -1,17 +1,35 @@
 """An index of files at hand, written as the indexer writes it, for scripts that measure."""
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from codekin.index import FileState, Index
+from codekin.learning.ground import KeptVectors
 from codekin.records import Fragment
-from codekin.seams import Embedder
+from codekin.seams import Embedder, TextKind, Vectors
 from codekin.syntax import fragments, language_of
 
 BATCH = 64
 LARGEST = 300_000
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An embedder whose vectors are kept."""
+
+    kept: KeptVectors
+    embedder: Embedder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.embedder, name)
+
+    def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:  # noqa: ARG002 - both alike
+        """Vectors (len(texts), dimensions)."""
+        return self.kept.embed(list(texts))
 
 
 def files_below(root: Path) -> dict[str, str]:
