@@ -27,6 +27,8 @@ EPOCH = {"loss": "loss", "triplet accuracy": "accuracy", "held-out MAP": "map", 
 """What is shown of an epoch, by column."""
 
 BARS = "▁▂▃▄▅▆▇█"
+LEAST_HEIGHT = 0.01
+"""Of MAP: less than a point is not drawn as tall as a leap."""
 
 
 def learn(
@@ -99,7 +101,8 @@ def history(path: Workspace = Path(), json: options.Json = False, data_dir: opti
         say("Nothing has been learned yet: the first run is tonight, or now by `codekin learn`.")
         return 1
     print_rows(("", "run", "when", "by", "decision", "MAP", "why"), [_cells(run) for run in answer["runs"]])
-    if chart := _chart([run["after"]["map"] for run in reversed(answer["runs"]) if "after" in run]):
+    judged = [run for run in reversed(answer["runs"]) if run["decision"] in {"activated", "kept"} and "after" in run]
+    if chart := _chart([run["after"]["map"] for run in judged]):
         say(chart)
     say(f"Active: {'the model as it came' if answer['active'] == 'base' else answer['active']}.")
     return 0
@@ -127,12 +130,12 @@ def _show_run(run: Mapping[str, Any]) -> None:
         return
     if report.get("note"):
         note(report["note"])
-    print_rows(("epoch", *EPOCH), [_figures(epoch) for epoch in report["epochs"]])
+    print_rows(("epoch", *EPOCH), [_figures(epoch) for epoch in report["epochs"]], always_headed=True)
     kinds = [
         (kind, f"{old:.3f}", f"{new:.3f}", f"{100 * (new - old):+.1f}")
         for kind, (old, new) in report["all"]["kinds"].items()
     ]
-    print_rows(("held-out question", "before", "after", "points"), kinds)
+    print_rows(("held-out question", "before", "after", "points"), kinds, always_headed=True)
     would = "Nothing was changed; the new model would take over: " if report["better"] else "Nothing was changed: "
     said = {"activated": "The new model took over: ", "dry run": would}
     say(said.get(run["decision"], "") + run["reason"])
@@ -148,7 +151,8 @@ def _show_analysis(analysis: Mapping[str, Any]) -> None:
         f" language, {analysis['cross_language_ratio']:.0%} across; {analysis['hardness']['hard']:.0%} are hard"
         " (the negative is nearer than the positive)."
     )
-    print_rows(("kind", "triplets"), sorted(analysis["kinds"].items(), key=lambda row: -row[1]))
+    kinds = sorted(analysis["kinds"].items(), key=lambda row: -row[1])
+    print_rows(("kind", "triplets"), kinds, always_headed=True)
     for sample in analysis["sample"]:
         say(
             f"{sample['kind']}: {sample['anchor_place']} is like {sample['positive_place']},"
@@ -167,5 +171,5 @@ def _chart(values: list[float]) -> str:
     if len(values) < 2:
         return ""
     low, high = min(values), max(values)
-    step = (high - low) / (len(BARS) - 1) or 1.0
+    step = max(high - low, LEAST_HEIGHT) / (len(BARS) - 1)
     return f"{low:.3f} {''.join(BARS[round((value - low) / step)] for value in values)} {high:.3f}"

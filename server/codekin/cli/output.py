@@ -19,11 +19,16 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
-def print_rows(headers: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
-    """A table on a terminal; in a pipe one line for each row, its cells apart by tabs."""
+def print_rows(
+    headers: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "", *, always_headed: bool = False
+) -> None:
+    """A table on a terminal; in a pipe one line for each row, its cells apart by tabs.
+
+    `always_headed` is for answers of several tables: a line of headings then stands before each in a pipe as well.
+    """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in cells:
+        for row in ([list(headers), *cells] if always_headed and rows else cells):
             say("\t".join(row))
         return
     from rich import box  # noqa: PLC0415 - for terminals alone

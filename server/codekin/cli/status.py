@@ -60,8 +60,9 @@ def _cut(count: int) -> str:
 
 def _learning(state: Mapping[str, Any]) -> str:
     if state.get("running"):
-        return f"{state['phase']} ({state['done']} of {state['total']})"
-    return f"at rest: {state['waits']}" if state.get("waits") else "at rest"
+        return state["phase"] + (f" ({state['done']} of {state['total']})" if state["total"] else "")
+    why = state.get("waits") or state.get("said")
+    return f"at rest: {why}" if why else "at rest"
 
 
 def _file_cells(row: Mapping[str, Any]) -> tuple[str, str, str]:
