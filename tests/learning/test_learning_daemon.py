@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from learning_samples import application
 
@@ -12,6 +13,7 @@ from codekin import places
 from codekin.daemon.client import Client
 from codekin.learning import history
 from codekin.models import checkpoints
+from codekin.models.heads import head_space
 from daemons import eventually, kill, private_data, processes_of
 
 CODEKIN = Path(sys.executable).with_name("codekin")
@@ -87,6 +89,49 @@ def test_a_killed_learner_is_told_and_its_changes_are_used_later(data, root):
         past = client.get("/history", root=str(root))
     assert [row["decision"] for row in past["runs"]] == ["interrupted"]
     assert (past["active"], history.used_until(folder)) == ("base", 0)
+
+
+def test_too_little_code_is_said_once_and_is_no_lasting_trouble(data, root):
+    """A workspace that is too small to learn from is not ill for ever."""
+    for path in [*root.rglob("part*.ex")][2:]:
+        path.unlink()
+    status, _, trouble = codekin("learn", root)
+    assert (status, "Not enough BEAM code" in trouble) == (2, True)
+    with Client.connect(data) as client:
+        found = client.get("/status", root=str(root))
+    assert (found["problems"], "Not enough BEAM code" in found["learning"]["said"]) == ([], True)
+    assert "Not enough BEAM code" in codekin("status", root)[1]
+
+
+def test_a_damaged_checkpoint_is_said_aloud_and_the_base_serves(data, root):
+    """A disk that rots may not take the search with it, and the editor hears of it once."""
+    folder = places.learning_folder(data, root)
+    with Client.connect(data) as client:
+        base = client.post("/models/reload", {})["space"]
+    matrix = 2 * np.eye(384, dtype=np.float32)
+    checkpoints.write_head(folder, "rotten", matrix, {"base_space": base, "space": head_space(base, matrix)})
+    checkpoints.point(folder, "active", "rotten")
+    (folder / "rotten" / checkpoints.HEAD).write_bytes(b"rot")
+    heard = []
+    with Client.connect(data) as client:
+        for event in client.lines(f"/events?root={root}", method="GET"):
+            heard += [event["problem"]] if event.get("problem") else []
+            if event["event"] == "ready":
+                break
+        found = client.get("/status", root=str(root))
+    assert ["rotten is damaged" in said for said in heard] == [True]
+    assert (found["problems"], found["space"]) == (heard, base)
+    status, said, _ = codekin("similar", f"{root / 'lib' / 'part1.ex'}:5", "--json")
+    assert (status, json.loads(said)["space"]) == (0, base)
+
+
+def test_tables_in_a_pipe_say_what_their_columns_are(data, root):
+    """An answer of several tables could not be told apart by whoever reads it from a file."""
+    status, said, _ = codekin("learn", root, "--dry-run", "--count", 60)
+    lines = said.splitlines()
+    assert (status, lines[0]) == (0, "epoch\tloss\ttriplet accuracy\theld-out MAP\tvalidation MAP")
+    assert "held-out question\tbefore\tafter\tpoints" in lines
+    assert lines[-1].startswith("Nothing was changed")
 
 
 def serving_space(data: Path, root: Path) -> str:

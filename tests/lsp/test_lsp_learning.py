@@ -49,6 +49,21 @@ async def test_the_progress_of_a_run_is_begun_and_ended_once(window, root):
     assert len({params["token"] for params in window.notifications("$/progress")}) == 1
 
 
+async def test_a_failure_is_said_once_and_does_not_stay(window, root):
+    """Too little code, a refused checkpoint: one message, and the status item goes on as before."""
+    await window.begin(root, capabilities=PROGRESS)
+    stream = window.daemon.streams.setdefault(str(root), asyncio.Queue())
+    stream.put_nowait({"event": "learning", "running": True, "phase": "mining", "done": 1, "total": 3})
+    stream.put_nowait({"event": "learning", "running": False, "problem": "Not enough BEAM code: 1 function."})
+    stream.put_nowait({"event": "learning", "running": False})
+    stream.put_nowait({"event": "status", "state": "ready", "problems": []})
+    await window.until(lambda: [p for p in window.notifications("$/progress") if p["value"]["kind"] == "end"])
+    await window.until(lambda: window.notifications("window/showMessage"))
+    (shown,) = window.notifications("window/showMessage")
+    assert shown == {"type": 2, "message": f"{root.name}: Not enough BEAM code: 1 function."}
+    assert window.notifications("codekin/status")[-1]["kind"] == "Normal"
+
+
 async def test_commands_stand_for_the_requests(window, root):
     """A client that knows only commands can learn, look back and go back."""
     await window.begin(root)

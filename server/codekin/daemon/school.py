@@ -6,7 +6,6 @@ Every minute it looks whether a workspace that was open lately is due. Knows not
 import asyncio
 import json
 import logging
-import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from codekin import places
 from codekin.daemon.child import Event
 from codekin.daemon.learner import learner_events
-from codekin.daemon.work import Priority
+from codekin.daemon.takeover import take_over
 from codekin.errors import CodekinError
 
 if TYPE_CHECKING:
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 60.0
-SWAP_SECONDS = 60.0
-"""How long the indexer may take to move all vectors until it is told of as slow; it goes on."""
-
 REMEMBERED = timedelta(days=14)
 """A workspace that nobody opened for longer is left alone at night."""
 
@@ -52,7 +48,10 @@ class School:
         return any(state.get("running") for state in self._states.values())
 
     def status(self, workspace: "Workspace") -> dict[str, Any]:
-        """For a workspace's status: running, phase, done, total, waits (why a run by the clock does not begin)."""
+        """For a workspace's status: running, phase, done, total; why the last run came to nothing, or none begins.
+
+        `said` is of the last run, `waits` of the next one by the clock, `problem` of failures by the clock in a row.
+        """
         return dict(self._states.get(workspace.root, {"running": False}))
 
     def open(self) -> None:
@@ -78,11 +77,14 @@ class School:
             async with self._turn, workspace.listening() as queue:
                 while workspace.state in UNDER_WAY:
                     await queue.get()
+                before = await asyncio.to_thread(_pointed, workspace)
                 given = {"asked_by": asked_by, **options, "settings": json.dumps(dict(workspace.overrides))}
                 quiet = self._daemon.activity.quiet_seconds
                 async with aclosing(learner_events(workspace.data, workspace.root, given, quiet)) as events:
                     async for event in events:
-                        yield await self._taken(workspace, state, event)
+                        yield await self._taken(workspace, state, event, before)
+                if state.get("said") and not options.get("triplets"):
+                    workspace.tell({"event": "learning", "running": False, "problem": state["said"]})
         finally:
             state["running"] = False
             workspace.tell({"event": "learning", "running": False})
@@ -94,17 +96,25 @@ class School:
         """
         from codekin.learning import history  # noqa: PLC0415 - only when asked
         from codekin.learning.rollback import go_back  # noqa: PLC0415
+        from codekin.models import checkpoints  # noqa: PLC0415
 
         folder = places.learning_folder(workspace.data, workspace.root)
         service = await asyncio.to_thread(self._daemon.engine.service)
         base = await asyncio.to_thread(service.embedder, 120)
         async with self._turn:
+            before = await asyncio.to_thread(_pointed, workspace)
             name = await asyncio.to_thread(go_back, folder, checkpoint, base)
-        await asyncio.to_thread(history.note_rollback, folder, name)
-        await self._swap(workspace)
+            try:
+                said = await take_over(self._daemon, workspace)
+            except CodekinError:
+                await asyncio.to_thread(checkpoints.point, folder, "active", before)
+                raise
+            await asyncio.to_thread(history.note_rollback, folder, name)
+        if said:
+            workspace.tell({"event": "learning", "running": False, "problem": said})
         return name
 
-    async def _taken(self, workspace: "Workspace", state: dict[str, Any], event: Event) -> Event:
+    async def _taken(self, workspace: "Workspace", state: dict[str, Any], event: Event, before: str) -> Event:
         """Notes an event in the status, swaps the model where one took over, and tells everyone who listens."""
         if event.get("event") == "progress":
             state |= {name: event.get(name) for name in ("phase", "done", "total", "seconds_left")}
@@ -112,56 +122,27 @@ class School:
         elif event.get("event") == "done":
             run = event["result"]
             if run.get("decision") == "activated":
-                await self._swap(workspace)
+                run = await self._activated(workspace, run, before)
+                event = {**event, "result": run}
             if "decision" in run:
                 workspace.tell({"event": "learning", "running": False, "run": run})
         elif event.get("event") == "note":
             state["note"] = str(event.get("message"))
         elif event.get("event") == "problem":
-            state["problem"] = str(event.get("message"))
+            state["said"] = str(event.get("message"))
         return event
 
-    async def _swap(self, workspace: "Workspace") -> None:
-        """Has the indexer move the vectors, and waits for a while until they serve."""
-        if workspace.indexer is None or workspace.pid is None:
-            return  # the next indexer finds the pointer moved
-        if await asyncio.to_thread(self._changes_encoder, workspace):
-            workspace.state = "indexing"
-            workspace.indexer.restart()  # it opens another encoder then, and the old space serves until all is embedded
-            return
-        workspace.indexer.tell({"do": "head"})
-        until = time.monotonic() + SWAP_SECONDS
-        while time.monotonic() < until:
-            if await self._daemon.workers.run(Priority.QUERY, self._serves, workspace):
-                workspace.tell({"event": "model"})
-                return
-            await asyncio.sleep(0.05)
-        log.warning("The vectors of a workspace are still being moved; the old model serves meanwhile.")
-
-    def _serves(self, workspace: "Workspace") -> bool:
-        """Whether the space that serves is the one that the pointer names."""
-        wanted, serving = self._wanted_space(workspace), workspace.index().serving_space()
-        return serving is not None and serving.fingerprint == wanted
-
-    def _wanted_space(self, workspace: "Workspace") -> str:
-        """The space of what the pointer names; empty while the base is not loaded."""
-        from codekin.models.heads import active_head  # noqa: PLC0415 - brings numpy
-
-        base = self._daemon.engine.embedder()
-        if base is None:
-            return ""
-        head = active_head(places.learning_folder(workspace.data, workspace.root), base.space)
-        return head.space if head else base.space
-
-    def _changes_encoder(self, workspace: "Workspace") -> bool:
-        """Whether a trained encoder serves, or shall."""
-        from codekin.models import checkpoints  # noqa: PLC0415 - brings numpy
-        from codekin.models.learned import is_encoder  # noqa: PLC0415
-
-        base, serving = self._daemon.engine.embedder(), workspace.index().serving_space()
-        folder = places.learning_folder(workspace.data, workspace.root)
-        on_base = base is None or serving is None or serving.fingerprint.startswith(base.space)
-        return not on_base or is_encoder(folder, checkpoints.pointed(folder))
+    async def _activated(self, workspace: "Workspace", run: Event, before: str) -> Event:
+        """Has a new model take over; where it cannot, the one before stays, and the history says so. Gives the run."""
+        try:
+            if said := await take_over(self._daemon, workspace):
+                workspace.tell({"event": "learning", "running": True, "problem": said})
+        except (CodekinError, OSError) as error:
+            reason = f"The new model could not take over, the old one serves on: {error}"
+            log.warning("In a workspace: %s", reason)
+            workspace.tell({"event": "learning", "running": True, "problem": reason})
+            return await asyncio.to_thread(_taken_back, workspace, run["id"], before, reason)
+        return run
 
     async def _through(self, workspace: "Workspace", asked_by: str, options: Mapping[str, Any]) -> None:
         async with aclosing(self.events(workspace, asked_by, options)) as events:
@@ -194,7 +175,7 @@ class School:
                 continue
             due = await asyncio.to_thread(self._due, root, since, now, quiet)
             if due.waits:
-                self._states[root] = {"running": False, "waits": due.waits}
+                self._states[root] = {"running": False, "waits": due.waits, "problem": due.problem}
             if due.date:
                 workspace = self._daemon.workspaces.get(root)
                 self.start(workspace, "schedule", {"date": due.date})
@@ -230,6 +211,23 @@ class School:
             fresh.write_text(json.dumps(known))
             fresh.replace(path)
         return {Path(root): datetime.fromisoformat(times[0]) for root, times in known.items()}
+
+
+def _pointed(workspace: "Workspace") -> str:
+    """The checkpoint that the workspace's pointer names."""
+    from codekin.models import checkpoints  # noqa: PLC0415 - brings numpy
+
+    return checkpoints.pointed(places.learning_folder(workspace.data, workspace.root))
+
+
+def _taken_back(workspace: "Workspace", run: int, before: str, reason: str) -> Event:
+    """Points back to what served, and notes why; gives the run as it is noted now."""
+    from codekin.learning import history  # noqa: PLC0415 - only when needed
+    from codekin.models import checkpoints  # noqa: PLC0415
+
+    folder = places.learning_folder(workspace.data, workspace.root)
+    checkpoints.point(folder, "active", before)
+    return history.as_row(history.note_refusal(folder, run, reason), before)
 
 
 def _read_roots(path: Path) -> dict[str, tuple[str, str]]:

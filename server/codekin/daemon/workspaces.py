@@ -59,6 +59,7 @@ class Workspace:
     """A space of its index, and the checkpoint that opens it; empty for the base."""
     _stamp: tuple[int, ...] | None = None
     _noted: list[str] = field(default_factory=list)
+    _refusals: set[str] = field(default_factory=set)
     _index: "Index | None" = None
 
     @property
@@ -129,7 +130,17 @@ class Workspace:
         elif kind in ("problem", "ended"):
             self.state = "failing" if kind == "ended" and event.get("failures", 0) > 1 else self.state
             self._note(str(event.get("message", "")))
+        elif kind == "refused":
+            self.refused(str(event.get("message", "")))
         self.tell(event)
+
+    def refused(self, message: str) -> None:
+        """A checkpoint was refused, and the model as it came serves: a problem, told aloud once."""
+        self._note(message)
+        if message not in self._refusals:
+            self._refusals.add(message)
+            log.warning("The model as it came serves in a workspace: %s", message)
+            self.tell({"event": "learning", "running": False, "problem": message})
 
     def tell(self, event: Event) -> None:
         """Passes an event to everyone who listens."""

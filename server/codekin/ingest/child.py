@@ -6,7 +6,7 @@ Commands (`do`): `rescan`; `buffer` with `path` and `text` (null: the file count
 Events (`event`): `progress` (`phase` files or vectors, `done`, `total`, `rate` a second,
 `seconds_left`), `searchable` (all words are in), `ready` (all vectors too, with the counts of
 files, fragments, skipped, embedded, reused, pending and the seconds), `changed` (`count`, the
-first `paths`), `problem` (`message`).
+first `paths`), `problem` (`message`), `refused` (`message`: a checkpoint that cannot be used).
 The end of the input, or of the parent, ends the process at once: the index is whole at any
 moment, and the next start finds what was left undone. Knows nothing of how indexing is done.
 """
@@ -158,7 +158,7 @@ class _Child:
         try:
             return active_head(self._learning, base_space)
         except CodekinError as error:
-            self._reports.problem(str(error))
+            _tell({"event": "refused", "message": str(error)})
             return None
 
     def _buffer(self, command: Mapping[str, Any], now: float) -> None:

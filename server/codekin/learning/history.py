@@ -84,6 +84,13 @@ def note_rollback(folder: Path, checkpoint: str) -> None:
         _insert(database, row)
 
 
+def note_refusal(folder: Path, run: int, reason: str) -> Run:
+    """Notes that what a run had activated could not take over: the old model stays, the changes count as used."""
+    with _open(folder) as database:
+        database.execute("UPDATE run SET decision=?, reason=? WHERE id=?", (KEPT, reason, run))
+    return next(one for one in runs(folder) if one.id == run)
+
+
 def settle(folder: Path) -> None:
     """Notes how the runs ended that nobody ended; to be called while no learner runs."""
     with _open(folder) as database:

@@ -33,10 +33,11 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The date whose run is due, or why it waits; both empty when nothing is due."""
+    """The date whose run is due, or why it waits, and why the last ones failed; all empty when nothing is due."""
 
     date: str = ""
     waits: str = ""
+    problem: str = ""
 
 
 def due(now: datetime, known_since: datetime, past: Sequence[Run], choices: LearningSettings, machine: Machine) -> Due:
@@ -51,9 +52,8 @@ def due(now: datetime, known_since: datetime, past: Sequence[Run], choices: Lear
     if planned < known_since or now - planned > LONGEST_CATCH_UP or _had(past, date):
         return Due()
     if now < (until := _put_off_until(past)):
-        return Due(
-            waits=f"Learning failed {_failures(past)} times in a row and is tried again at {until:%Y-%m-%d %H:%M} UTC."
-        )
+        waits = f"Learning failed {_failures(past)} times in a row and is tried again at {until:%Y-%m-%d %H:%M} UTC."
+        return Due(waits=waits, problem=f"{waits} {_latest_by_clock(past).reason}")
     if machine.on_battery and not choices.on_battery:
         return Due(waits="Learning waits until the machine is plugged in.")
     if machine.idle_seconds < choices.idle_minutes * 60:
@@ -119,10 +119,14 @@ def _failures(past: Sequence[Run]) -> int:
     return count
 
 
+def _latest_by_clock(past: Sequence[Run]) -> Run:
+    return next(run for run in past if run.asked_by == BY_SCHEDULE)
+
+
 def _put_off_until(past: Sequence[Run]) -> datetime:
     failures = _failures(past)
     if not failures:
         return datetime.min.replace(tzinfo=UTC)
-    latest = next(run for run in past if run.asked_by == BY_SCHEDULE)
+    latest = _latest_by_clock(past)
     wait = RETRY_AFTER[min(failures, len(RETRY_AFTER)) - 1]
     return datetime.fromtimestamp(latest.finished or latest.started, UTC) + wait

@@ -155,14 +155,14 @@ async def _trained(daemon: Daemon, asked: Asked) -> "Embedder | None":
 
         folder = places.learning_folder(daemon.data, root)
         name = checkpoints.pointed(folder)
-        try:
-            found = None if name == checkpoints.BASE else daemon.engine.learned(folder, name)
-        except CheckpointError as error:
-            log.warning("The model as it came serves: %s", error)
-            return None
+        found = None if name == checkpoints.BASE else daemon.engine.learned(folder, name)
         return found.within if isinstance(found, QueryEmbedder) else None
 
-    return await asyncio.to_thread(read)
+    try:
+        return await asyncio.to_thread(read)
+    except CheckpointError as error:
+        daemon.workspaces.get(root).refused(str(error))
+        return None
 
 
 def _width(asked: Asked, embedder: "Embedder") -> int:

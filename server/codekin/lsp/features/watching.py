@@ -9,6 +9,8 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from lsprotocol import types as lsp
+
 from codekin.errors import CodekinError
 from codekin.lsp.features.learning import tell_of_run
 from codekin.lsp.features.progress import RunProgress
@@ -92,6 +94,10 @@ class Watch:
                 left = float(event.get("seconds_left") or 0)
                 said = f"{phase}, {done} of {total}" + (f", {left / 60:.0f} minutes left" if left > 90 else "")
                 await self._learning.report(done, total, said)
+            case {"problem": str() as problem}:
+                self._learning.end("Ended.")
+                warning = {"type": lsp.MessageType.Warning.value, "message": f"{self._folder.name}: {problem}"}
+                self._session.wire.notify("window/showMessage", warning)
             case {"run": Mapping() as run}:
                 self._learning.end(str(run.get("decision", "")))
                 self._session.spawn(tell_of_run(self._session, self._folder, run))
