@@ -137,7 +137,8 @@ def _show_run(run: Mapping[str, Any]) -> None:
     ]
     print_rows(("held-out question", "before", "after", "points"), kinds, always_headed=True)
     would = "Nothing was changed; the new model would take over: " if report["better"] else "Nothing was changed: "
-    said = {"activated": "The new model took over: ", "dry run": would}
+    took = "took over" if run["method"] == "head" else "takes over as soon as all is embedded anew"
+    said = {"activated": f"The new model {took}: ", "dry run": would}
     say(said.get(run["decision"], "") + run["reason"])
 
 

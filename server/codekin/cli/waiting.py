@@ -98,7 +98,14 @@ def progress(title: str) -> Iterator[Report]:
 
 
 def _is_ready(status: Mapping[str, Any]) -> bool:
-    return status.get("state") == "ready" and status.get("model", {}).get("phase") != "loading"
+    settled = status.get("state") == "ready" or _is_replacing(status)
+    return settled and status.get("model", {}).get("phase") != "loading"
+
+
+def _is_replacing(status: Mapping[str, Any]) -> bool:
+    """Whether everything is embedded anew for another model, while the one before answers from whole vectors."""
+    phase = (status.get("progress") or {}).get("phase")
+    return phase == "vectors" and status.get("embedded") == status.get("fragments") != 0
 
 
 def _query(root: Path) -> str:
