@@ -13,6 +13,7 @@ from codekin.learning.material import HELD_OUT, gather
 from codekin.learning.past import earlier_texts
 from codekin.learning.pieces import Piece, pieces_of
 from codekin.learning.queries import questions
+from codekin.learning.triplets import PAST, Mix
 from codekin.syntax import fragments
 
 TODAY = (
@@ -228,3 +229,5 @@ def test_versions_from_before_the_first_index_are_learned_from_and_asked_about(r
     assert all(old.share >= HELD_OUT and "Enum.slice(0, limit)" in old.code for old in material.versions)
     asked = questions(material.held, range(len(material.held)), material.earlier)
     assert sum(one.kind == "version" for one in asked) == sum(piece.role == "run/2" for piece in material.held) > 0
+    rows = material.mined(Mix(100))[2].rows
+    assert 0 < sum(row[0] == "version" for row in rows) <= 100 * PAST

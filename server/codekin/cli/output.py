@@ -28,7 +28,7 @@ def print_rows(
     """
     cells = [[printable(str(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        for row in ([list(headers), *cells] if always_headed and rows else cells):
+        for row in [list(headers), *cells] if always_headed and rows else cells:
             say("\t".join(row))
         return
     from rich import box  # noqa: PLC0415 - for terminals alone

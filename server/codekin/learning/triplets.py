@@ -22,6 +22,9 @@ from codekin.seams import Vectors
 NEIGHBOURS = 96
 BLOCK = 256
 MOST_OF_ANCHOR = 8
+PAST = 0.2
+"""The greatest share of triplets of a function and its own past: they are easy, and nearly every function has one."""
+
 LEAST_PIECES = 3
 LEAST_LINES = 500
 BEAM = "elixir"
@@ -199,13 +202,17 @@ def _mined_group(field: _Field, order: Sequence[int], group: tuple[str, str], co
     roles = _roles(pieces, pool.tolist())
     found: list[Row] = []
     spare: list[Row] = []
+    past: list[Row] = []
+    most_past = round(count * PAST)
     for at, near in _nearest(field, [at for at in order if family(pieces[at]) == group[0]], pool):
-        mine = _of_anchor(field, at, [*roles.get(pieces[at].role, []), *near])
+        rows = _of_anchor(field, at, [*roles.get(pieces[at].role, []), *near])
+        mine = [row for row in rows if row[0] != "version"]
+        past += [row for row in rows if row[0] == "version"]
         found += mine[:2]
         spare += mine[2:]
-        if len(found) >= count:
+        if len(found) + min(len(past), most_past) >= count:
             break
-    return [*found, *spare][:count]
+    return [*past[:most_past], *found, *spare][:count]
 
 
 def _nearest(field: _Field, anchors: Sequence[int], pool: NDArray[np.int64]) -> Iterator[tuple[int, list[int]]]:
@@ -240,7 +247,7 @@ def _apart(field: _Field, at: int, near: Sequence[int]) -> list[int]:
 
 
 def _kin(field: _Field, at: int, near: Sequence[int]) -> list[tuple[str, int]]:
-    """Kinds and positions of kin, its own past last; near-copies are left out: there is nothing to learn from them."""
+    """Kinds and positions of kin; near-copies are left out, for there is nothing to learn from them."""
     pieces = field.pieces
     by_kind: dict[str, list[int]] = {}
     for other in dict.fromkeys(near):
@@ -249,8 +256,7 @@ def _kin(field: _Field, at: int, near: Sequence[int]) -> list[tuple[str, int]]:
             by_kind.setdefault(kind, []).append(other)
     for others in by_kind.values():
         others.sort(key=lambda other: field.cosine(at, other))
-    kinds = sorted(by_kind, key=lambda kind: kind == "version")  # easy, and there is one for nearly every function
-    turns = zip_longest(*([(kind, other) for other in by_kind[kind]] for kind in kinds))
+    turns = zip_longest(*([(kind, other) for other in others] for kind, others in by_kind.items()))
     return [pair for turn in turns for pair in turn if pair is not None]
 
 
