@@ -60,7 +60,7 @@ def _cut(count: int) -> str:
 
 def _learning(state: Mapping[str, Any]) -> str:
     if state.get("running"):
-        return state["phase"] + (f" ({state['done']} of {state['total']})" if state["total"] else "")
+        return f"{state['phase']} ({state['done']} of {state['total']})" if state["total"] else str(state["phase"])
     why = state.get("waits") or state.get("said")
     return f"at rest: {why}" if why else "at rest"
 
