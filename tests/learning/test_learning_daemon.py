@@ -91,6 +91,25 @@ def test_a_killed_learner_is_told_and_its_changes_are_used_later(data, root):
     assert (past["active"], history.used_until(folder)) == ("base", 0)
 
 
+def test_an_adapter_is_trained_and_serves(data, root):
+    """The bundled encoder under an adapter: learned, embedded anew behind what serves, and gone back from at once."""
+    status, said, trouble = codekin("learn", root, "--method", "lora", "--count", 12, "--epochs", 1, "--json")
+    assert (status, trouble) == (0, "")
+    run = json.loads(said)
+    base = serving_space(data, root) if run["decision"] == "kept" else None
+    status, said, _ = codekin("rollback", run["checkpoint"], "--root", root)
+    learned = checkpoints.read_meta(places.learning_folder(data, root), run["checkpoint"])["space"]
+    eventually(lambda: serving_space(data, root) == learned)
+    assert (status, learned != base) == (0, True)
+    status, said, _ = codekin("similar", f"{root / 'lib' / 'part1.ex'}:5", "--json")
+    assert (status, json.loads(said)["space"], bool(json.loads(said)["hits"])) == (0, learned, True)
+    assert codekin("rollback", "base", "--root", root)[0] == 0
+    eventually(lambda: serving_space(data, root) not in {learned, ""})
+    with Client.connect(data) as client:
+        found = client.get("/status", root=str(root))
+    assert (found["problems"], found["embedded"]) == ([], found["fragments"])
+
+
 def test_too_little_code_is_said_once_and_is_no_lasting_trouble(data, root):
     """A workspace that is too small to learn from is not ill for ever."""
     for path in [*root.rglob("part*.ex")][2:]:
