@@ -42,6 +42,7 @@ from codekin.models import checkpoints, load_embedder
 from codekin.models.learned import read_learned
 from codekin.retrieval import evaluate
 from codekin.seams import Embedder
+from codekin.syntax import LANGUAGES
 
 
 def main() -> None:
@@ -107,8 +108,9 @@ class School:
         labelled, name = read_rows(rows), checkpoints.pointed(self.learning)
         for mode in ("fused", "dense"):
             before, after = (evaluate(labelled, self._served(each), mode) for each in (checkpoints.BASE, name))
-            gains = [100 * (after[direction]["map"] - before[direction]["map"]) for direction in before]
-            each = ", ".join(f"{way} {before[way]['map']:.3f} -> {after[way]['map']:.3f}" for way in before)
+            ways = [way for way in before if set(way.split("->")) <= LANGUAGES.keys()]
+            gains = [100 * (after[way]["map"] - before[way]["map"]) for way in ways]
+            each = ", ".join(f"{way} {before[way]['map']:.3f} -> {after[way]['map']:.3f}" for way in ways)
             print(f"{rows.name}, {mode}: {sum(gains) / len(gains):+.2f} points on average; {each}", flush=True)
 
     def _served(self, name: str) -> Embedder:
@@ -155,7 +157,7 @@ def draw(nights: list[dict[str, Any]], out: Path) -> None:
         label="general set, over the model as it came",
     )
     axes.set(xlabel="night", ylabel="points of MAP of what served", xticks=at)
-    axes.legend(frameon=False, fontsize="small")
+    axes.legend(frameon=False, fontsize="small", loc="center right", bbox_to_anchor=(1, 0.36))
     figure.savefig(out, dpi=130)
 
 

@@ -173,9 +173,11 @@ def _under(head: Vectors, embed: Embed, texts: Sequence[str]) -> Vectors:
 
 
 def _suggested(base: Base, lesson: Lesson) -> Vectors:
-    """The head that the base's vectors of the workspace suggest."""
+    """The head that the base's vectors of the workspace as it is today suggest."""
     views = base.embed(lesson.view_texts)
-    known = (centred(lesson.vectors, lesson.pieces), [piece.fragment.text for piece in lesson.pieces])
+    today = [at for at, piece in enumerate(lesson.pieces) if not piece.earlier]
+    pieces = [lesson.pieces[at] for at in today]
+    known = (centred(lesson.vectors[today], pieces), [piece.fragment.text for piece in pieces])
     return beginning(known, (lesson.centred_views(views), lesson.view_texts), lesson.offset(views))
 
 
