@@ -58,6 +58,16 @@ def test_the_workspace_is_found_from_within(codekin, sample):
     assert {"lib/storehouse/lru_cache.ex", "include/storehouse/lru_cache.hpp"} <= set(paths[:5])
 
 
+def test_status_tells_who_completes_and_how_fast(codekin, sample):
+    """Nobody could see whether a model or the repository answers, or why it takes long."""
+    answer = answer_of(codekin("complete", f"{sample}/lib/storehouse/retry.ex:13:1", "--json"))
+    assert answer["model"] == "repository"
+    out = codekin("status", sample).out
+    assert "completion by the repository, " in out
+    assert " ms an answer, " in out
+    assert " tokens read" in out
+
+
 def test_filters_narrow_the_answer(codekin, sample):
     """Options would be taken and do nothing."""
     asked = ("search", "queue of jobs by priority", "--root", sample, "--json")

@@ -12,6 +12,8 @@ from codekin.cli.output import print_json, print_rows, say
 from codekin.cli.roots import find_root
 from codekin.daemon.client import Client
 
+OUTCOMES = ("shown", "accepted", "partial", "rejected")
+
 
 def status(
     path: Annotated[Path, typer.Argument(help="A file or folder of the workspace.")] = Path(),
@@ -48,7 +50,7 @@ def lines(status: Mapping[str, Any]) -> list[str]:
         f"space      {status['space'] or 'none yet'}",
     ]
     if completion := status.get("completion"):
-        found.append("completion " + ", ".join(f"{key} {value}" for key, value in completion.items()))
+        found.append(f"completion {_completion(completion)}")
     if learning := status.get("learning"):
         found.append(f"learning   {_learning(learning)}")
     return found + [f"problem    {problem}" for problem in status["problems"]]
@@ -56,6 +58,16 @@ def lines(status: Mapping[str, Any]) -> list[str]:
 
 def _cut(count: int) -> str:
     return f", {count} long texts read up to where a fragment or line ends" if count else ""
+
+
+def _completion(state: Mapping[str, Any]) -> str:
+    """Which model answers and how fast, what the repository model has read, and how suggestions fared."""
+    outcomes = {name: state[name] for name in OUTCOMES if state.get(name)}
+    parts = [f"by the {state['model']}" if state["model"] == "repository" else f"by {state['model']}"]
+    parts += [f"{state['ms']} ms an answer"] if state["ms"] else []
+    parts += [f"{state['tokens']:,} tokens read"] if "tokens" in state else []
+    parts += [f"{count} {name}" for name, count in outcomes.items()]
+    return ", ".join(parts) + (f"; {state['problem']}" if state.get("problem") else "")
 
 
 def _learning(state: Mapping[str, Any]) -> str:
