@@ -45,6 +45,17 @@ def test_install_status_and_uninstall(home):
     assert schedule("uninstall")[0] == 1
 
 
+def test_where_there_is_no_systemd_cron_is_named(home, monkeypatch):
+    """Two commands that cannot work would be all that the user reads."""
+    monkeypatch.setenv("PATH", str(home))
+    done = subprocess.run([CODEKIN, "schedule", "install"], capture_output=True, text=True, check=False)
+    tool = "launchctl" if sys.platform == "darwin" else "systemctl"
+    assert (done.returncode, f"There is no {tool} here: have cron run `{CODEKIN} schedule run" in done.stdout) == (
+        0,
+        True,
+    )
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here")
 def test_systemd_reads_its_units(home):
     """Its own checker finds nothing to say, and the command comes out as it went in."""

@@ -41,6 +41,17 @@ def test_a_better_model_takes_over(shared_index, embedder, folder):
     assert history.used_until(folder) == run.to_seq > 0
 
 
+def test_a_night_after_a_damaged_checkpoint_learns_from_the_base(shared_index, embedder, folder):
+    """The base serves then, so it is what a new model must beat; the nights would fail until somebody went back."""
+    rotten = learn(shared_index, folder, embedder, ORDER, no_progress)
+    (folder / rotten.checkpoint / checkpoints.HEAD).write_bytes(b"rot")
+    run = learn(shared_index, folder, embedder, ORDER, no_progress)
+    assert (run.decision, checkpoints.pointed(folder)) == (history.ACTIVATED, run.checkpoint)
+    assert run.report["note"].startswith(f"Checkpoint {rotten.checkpoint} is damaged")
+    assert run.report["judged"]["before"] == run.report["from_base"]["before"]
+    assert active_head(folder, embedder.space) is not None
+
+
 def test_a_dry_run_changes_nothing(shared_index, embedder, folder):
     """Only the history may know of it; the changes stay unused."""
     run = learn(shared_index, folder, embedder, Order(Mix(100), Training(1), dry_run=True), no_progress)

@@ -4,6 +4,7 @@ The timer asks every hour; what is due, the daemon decides by the settings, so c
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -71,6 +72,9 @@ def install(
         return 0
     for path in timer.files:
         say(f"Wrote {path}.")
+    if left and start and shutil.which(timer.ask[0]) is None:
+        say(f"There is no {timer.ask[0]} here: have cron run `{' '.join(_command_of(data_dir))}` every hour instead.")
+        return 0
     for step in left:
         say(f"To start it: {step}")
     return 0
@@ -133,9 +137,14 @@ class Timer:
 
 
 def _timer_of(data_dir: Path | None) -> Timer:
-    command = [str(Path(sys.executable).with_name("codekin")), "schedule", "run"]
-    command += ["--data-dir", str(places.data_dir(data_dir))]
+    command = _command_of(data_dir)
     return launchd_agent(command) if sys.platform == "darwin" else systemd_timer(command)
+
+
+def _command_of(data_dir: Path | None) -> list[str]:
+    """What a timer runs."""
+    codekin = str(Path(sys.executable).with_name("codekin"))
+    return [codekin, "schedule", "run", "--data-dir", str(places.data_dir(data_dir))]
 
 
 def systemd_timer(command: list[str]) -> Timer:

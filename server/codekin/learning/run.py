@@ -9,12 +9,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from codekin.errors import LearningError, NothingToLearnError
+from codekin.errors import CheckpointError, LearningError, NothingToLearnError
 from codekin.index import Index
 from codekin.learning import history
 from codekin.learning.gate import Decision, decide, deciding
@@ -99,8 +99,9 @@ def learn(  # noqa: PLR0913, PLR0917 - what a run needs
     try:
         material = gather(index, embedder.space, base.embed, used, at_hand.past)
         _require_news(material, order)
-        served = at_hand.serving()  # before anything is trained: a damaged one is told at once
+        served, refusal = _served(at_hand, embedder)
         taught = teach(order.method, base, material, (order.mix, order.training), told)
+        taught = replace(taught, note=" ".join(filter(None, (refusal, taught.note))))
         decision, report = _judged(folder, base, material, taught, told, served)
         found = Conclusion(run, "" if order.dry_run else name, decision, report, material.span, order.keep)
         conclude(folder, found, taught.files, {**about, "space": taught.space})
@@ -124,6 +125,14 @@ def learn(  # noqa: PLR0913, PLR0917 - what a run needs
         raise
     forget_unfinished(folder)
     return history.runs(folder, 1)[0]
+
+
+def _served(at_hand: AtHand, embedder: Embedder) -> tuple[Embedder, str]:
+    """What serves now: the model as it came where the checkpoint that is named is refused, with a sentence on that."""
+    try:
+        return at_hand.serving(), ""
+    except CheckpointError as error:
+        return embedder, f"{error} The model as it came serves meanwhile, and what was learned is measured against it."
 
 
 def _base(folder: Path, kept: KeptVectors, order: Order, at_hand: AtHand, keep: Keep) -> Base:
