@@ -162,6 +162,29 @@ def test_a_signed_commit_is_not_verified(root):
     assert not trap.exists()
 
 
+def test_a_clone_without_its_past_fetches_nothing(root, tmp_path):
+    """git itself would ask the server for each content that is not here: no call leaves the machine unasked."""
+    commit(root, lib__shop=FIRST)
+    commit(root, lib__shop=TODAY)
+    run(root, "config", "uploadpack.allowFilter", "true")
+    partial = tmp_path / "partial"
+    run(
+        tmp_path,
+        "-c",
+        "protocol.file.allow=always",
+        "clone",
+        "--quiet",
+        "--filter=blob:none",
+        root.as_uri(),
+        str(partial),
+    )
+    there = sorted((partial / ".git" / "objects").rglob("*"))
+    assert earlier(partial) == {}
+    assert sorted((partial / ".git" / "objects").rglob("*")) == there
+    subprocess.run(["git", "log", "-p"], cwd=partial, check=True, capture_output=True)
+    assert sorted((partial / ".git" / "objects").rglob("*")) != there  # git itself did ask
+
+
 def test_without_git_or_history_there_is_none(root, monkeypatch):
     """A night goes on without: no repository, no commit, a damaged one, no git at all."""
     (root / "lib").mkdir()

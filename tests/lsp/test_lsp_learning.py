@@ -30,6 +30,15 @@ async def test_a_new_model_is_told_with_its_gain_and_can_be_rolled_back(window, 
     assert shown[0]["message"] == "Searched with the model as it came now."
 
 
+async def test_a_trained_encoder_is_not_said_to_serve_before_it_does(window, root):
+    """All is embedded anew first, which takes minutes."""
+    await window.begin(root)
+    await learned(window, root, {**RUN, "method": "lora"})
+    sent = lambda: [m["params"] for m in window.sent if m.get("method") == "window/showMessageRequest"]  # noqa: E731
+    (asked,) = await window.until(sent)
+    assert f"A new model takes over in {root.name} once all is embedded anew: +4.6 points" in asked["message"]
+
+
 @pytest.mark.parametrize("decision", ["kept", "skipped", "dry run"])
 async def test_other_decisions_disturb_nobody(window, root, decision):
     """A night that changed nothing is for the history alone."""

@@ -40,7 +40,9 @@ async def tell_of_run(session: Session, folder: Folder, run: Mapping[str, Any]) 
     if run.get("decision") != "activated":
         return
     gain = 100 * (run["after"]["map"] - run["before"]["map"])
-    message = f"A new model took over in {folder.name}: {gain:+.1f} points on code that it had not seen."
+    is_head = run.get("method", "head") == "head"  # anything else has all embedded anew first
+    took = f"took over in {folder.name}" if is_head else f"takes over in {folder.name} once all is embedded anew"
+    message = f"A new model {took}: {gain:+.1f} points on code that it had not seen."
     asked = {"type": lsp.MessageType.Info.value, "message": message, "actions": [{"title": ROLL_BACK}]}
     try:
         chosen = await session.wire.ask("window/showMessageRequest", asked)
