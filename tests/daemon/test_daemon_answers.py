@@ -115,7 +115,7 @@ async def test_lenses_count_kin_and_can_be_listed_first(ask, root):
     """An editor would wait for the counts of a whole file."""
     _, listed = await ask("/lens", root=str(root), path="alpha.ex", counts=False)
     _, counted = await ask("/lens", root=str(root), path="alpha.ex", lines=[2])
-    place = {"name": "Alpha.fetch/3", "kind": "function", "start_line": 2, "end_line": 8}
+    place = {"name": "Alpha.fetch/3", "kind": "function", "start_line": 2, "end_line": 8, "code_line": 2}
     assert listed == {"lenses": [{**place, "similar": None}]}
     assert counted == {"lenses": [{**place, "similar": 1}]}
 

@@ -44,7 +44,9 @@ class FakeDaemon:
             "/buffers": {},
             "/similar": {"query": {}, "hits": [HIT], "space": "s", "ms": 1},
             "/search": {"query": {}, "hits": [HIT], "space": "s", "ms": 1},
-            "/lens": {"lenses": [{"name": "A.go/0", "kind": "function", "start_line": 2, "end_line": 3}]},
+            "/lens": {
+                "lenses": [{"name": "A.go/0", "kind": "function", "start_line": 1, "end_line": 3, "code_line": 2}]
+            },
             "/complete": {"items": [], "model": "repository", "ms": 1},
             "/complete/events": {},
             "/dashboard": {"url": "http://127.0.0.1:1/?token=x"},

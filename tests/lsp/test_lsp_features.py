@@ -214,7 +214,7 @@ async def test_hints_are_off_until_asked_for_and_cleared_with_the_setting(window
     (published,) = await window.until(lambda: window.notifications("textDocument/publishDiagnostics"))
     (hint,) = published["diagnostics"]
     assert (published["uri"], published["version"], hint["severity"], hint["code"]) == (uri, 1, 4, "near-duplicate")
-    assert "lib/b.ex:2" in hint["message"]
+    assert "lib/b.ex:3" in hint["message"]
     assert hint["relatedInformation"][0]["location"]["uri"] == (root / "lib/b.ex").as_uri()
     assert window.daemon.bodies("/similar")[-1]["filters"] == {"min_score": 0.8}
     window.notify("workspace/didChangeConfiguration", {"settings": {"codekin": {}}})

@@ -48,3 +48,12 @@ vim.api.nvim_create_autocmd("LspAttach", {
     end
   end,
 })
+vim.api.nvim_create_autocmd("FileType", {
+  group = group,
+  desc = "Tells once that the server is missing: Neovim itself says nothing",
+  callback = function(event)
+    if vim.lsp.is_enabled("codekin") then
+      require("codekin.client").look(event.match)
+    end
+  end,
+})

@@ -1,6 +1,7 @@
 // Two pieces of code side by side: the functions alone, whatever stands around them in their files.
 import * as path from "node:path";
 import * as vscode from "vscode";
+import { shortName } from "./names";
 import type { Hit, Hits } from "./protocol";
 import type { Server } from "./server";
 
@@ -26,14 +27,14 @@ async function compare(here: Piece, there: Piece): Promise<void> {
 }
 
 export function pieceOf(hit: Hit): Piece {
-  return { uri: vscode.Uri.parse(hit.uri), range: wholeLines(hit), name: hit.name || hit.path };
+  return { uri: vscode.Uri.parse(hit.uri), range: wholeLines(hit), name: shortName(hit) };
 }
 
 async function pieceAt(server: Server, { uri, position, range }: Origin): Promise<Piece | undefined> {
   const name = vscode.workspace.asRelativePath(uri);
   if (range) return { uri, range, name };
   const answer = await server.request<Hits>("codekin/similar", { textDocument: { uri: uri.toString() }, position, limit: 1 });
-  return answer?.query && { uri, range: wholeLines(answer.query), name: answer.query.name || name };
+  return answer?.query && { uri, range: wholeLines(answer.query), name: shortName(answer.query) };
 }
 
 function wholeLines({ start_line, end_line }: { start_line: number; end_line: number }): vscode.Range {

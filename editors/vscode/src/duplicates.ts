@@ -3,6 +3,7 @@ import * as vscode from "vscode";
 import { pieceOf } from "./compare";
 import type { Origin } from "./compare";
 import type { KinTree } from "./kinTree";
+import { shortName } from "./names";
 import type { Groups, Hit } from "./protocol";
 import type { Server } from "./server";
 
@@ -20,7 +21,7 @@ function provideCodeActions(document: vscode.TextDocument, _range: vscode.Range,
   return context.diagnostics.flatMap((hint) => {
     const twin = twinOf(hint);
     if (!twin) return [];
-    const title = `Compare with its twin ${twin.name || twin.path}`;
+    const title = `Compare with its twin ${shortName(twin)}`;
     const action = new vscode.CodeAction(title, vscode.CodeActionKind.QuickFix);
     const origin: Origin = { uri: document.uri, position: hint.range.start };
     action.command = { title, command: "codekin.compareWithTwin", arguments: [twin, origin] };
@@ -45,7 +46,7 @@ async function show(server: Server, kin: KinTree): Promise<void> {
   if (!chosen || !first) return;
   const { uri, range } = pieceOf(first);
   const origin = { uri, position: range.start, range };
-  kin.show(`Like ${first.name || first.path}`, chosen.group.slice(1), origin);
+  kin.show(`Like ${shortName(first)}`, chosen.group.slice(1), origin);
   if (second) await vscode.commands.executeCommand("codekin.compareWithTwin", second, origin);
 }
 

@@ -44,6 +44,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<Api> {
   context.subscriptions.push(
     vscode.commands.registerCommand("codekin.restart", () => server.restart()),
     vscode.commands.registerCommand("codekin.showLogs", () => { server.showLogs(); }),
+    vscode.commands.registerCommand("codekin.showTrace", () => { server.showTrace(); }),
     vscode.workspace.onDidChangeConfiguration((event) => {
       if (["codekin.server", "codekin.interpreter"].some((key) => event.affectsConfiguration(key))) void server.restart();
     }),

@@ -14,12 +14,16 @@ export class ServerMissing extends Error {
   }
 }
 
+interface Restarted { restart(): Promise<void> }
+
 /** Shows the sentence with what mends it. */
-export async function installAnswer({ message, command }: ServerMissing, server: { restart(): Promise<void> }): Promise<void> {
+export async function installAnswer(missing: ServerMissing, server: Restarted): Promise<void> {
+  const { message, command } = missing;
   const mends = [...(command ? [INSTALL, COPY] : []), SETTINGS, RETRY, ...(vscode.workspace.isTrusted ? [] : [TRUST])];
   switch (await vscode.window.showErrorMessage(message, ...mends)) {
     case INSTALL:
-      installInTerminal(command ?? "");
+      if ((await inTerminal(command ?? "")) === 0) await server.restart();
+      else await installAnswer(missing, server);
       break;
     case COPY:
       await vscode.env.clipboard.writeText(command ?? "");
@@ -36,8 +40,15 @@ export async function installAnswer({ message, command }: ServerMissing, server:
   }
 }
 
-function installInTerminal(command: string): void {
-  const terminal = vscode.window.createTerminal("Install Codekin");
-  terminal.show();
-  terminal.sendText(command);
+/** Runs a command where the user can see it; gives its exit code once it has ended, undefined if it was ended. */
+async function inTerminal(command: string): Promise<number | undefined> {
+  const task = new vscode.Task({ type: "codekin" }, vscode.TaskScope.Workspace, "Install Codekin", "Codekin", new vscode.ShellExecution(command));
+  const execution = await vscode.tasks.executeTask(task);
+  return await new Promise((ended) => {
+    const listening = vscode.tasks.onDidEndTaskProcess((event) => {
+      if (event.execution !== execution) return;
+      listening.dispose();
+      ended(event.exitCode);
+    });
+  });
 }

@@ -2,6 +2,7 @@
 import * as path from "node:path";
 import * as vscode from "vscode";
 import type { Origin } from "./compare";
+import { scored } from "./names";
 import type { Hit } from "./protocol";
 import { location } from "./similar";
 
@@ -41,9 +42,9 @@ export class KinTree implements vscode.TreeDataProvider<Hit>, vscode.CodeLensPro
 
   getTreeItem(hit: Hit): vscode.TreeItem {
     const uri = vscode.Uri.parse(hit.uri);
-    const item = new vscode.TreeItem(hit.name || hit.path);
-    item.description = `${hit.score.toFixed(2)}  ${hit.reasons.join(", ")}  ${path.posix.basename(hit.path)}:${hit.code_line}`;
-    item.tooltip = new vscode.MarkdownString(`**${hit.score.toFixed(2)}** ${hit.language} ${hit.kind}\n\n${hit.path}:${hit.code_line}\n\n${hit.reasons.map((reason) => `- ${reason}`).join("\n")}`);
+    const item = new vscode.TreeItem(scored(hit));
+    item.description = `${path.posix.basename(hit.path)}:${hit.code_line}  ${hit.reasons.join(", ")}`;
+    item.tooltip = new vscode.MarkdownString(`**${hit.score.toFixed(2)}** ${hit.language} ${hit.kind} \`${hit.name}\`\n\n${hit.path}:${hit.code_line}\n\n${hit.reasons.map((reason) => `- ${reason}`).join("\n")}`);
     item.resourceUri = uri;
     item.iconPath = vscode.ThemeIcon.File; // of the language, as the user's icons show it
     item.contextValue = this.origin ? "kin.compared" : "kin";

@@ -43,6 +43,7 @@ export interface Folder {
   total: number;
   about?: {
     state?: string;
+    files?: number;
     fragments?: number;
     model?: { name: string };
     learning?: { running?: boolean; phase?: string; done?: number; total?: number };

@@ -1,6 +1,7 @@
 // "Search by Meaning": a quick pick that searches as you type, and the clipboard as a snippet.
 import * as vscode from "vscode";
 import type { KinTree } from "./kinTree";
+import { scored } from "./names";
 import type { Hit, Hits } from "./protocol";
 import type { Server } from "./server";
 import { location } from "./similar";
@@ -61,8 +62,8 @@ async function fill(box: vscode.QuickPick<HitItem>, text: string, server: Server
 function itemOf(hit: Hit): HitItem {
   return {
     hit,
-    label: hit.name || hit.path,
-    description: `${hit.score.toFixed(2)}  ${hit.path}:${hit.code_line}`,
+    label: scored(hit),
+    description: `${hit.path}:${hit.code_line}`,
     detail: [`${hit.language} ${hit.kind}`, ...hit.reasons].join(", "),
     alwaysShow: true,
   };

@@ -1,18 +1,19 @@
 // The server's process and the client that talks to it; everything else asks through `request`.
 import * as vscode from "vscode";
-import { LanguageClient, State, Trace } from "vscode-languageclient/node";
+import { LanguageClient, State } from "vscode-languageclient/node";
 import type { LanguageClientOptions, Middleware } from "vscode-languageclient/node";
 import { findProgram } from "./find";
 import type { Program } from "./find";
 import { ServerMissing, installAnswer } from "./install";
 import type { Status } from "./protocol";
+import { TraceChannel } from "./trace";
 
 const FILES = "**/*.{ex,exs,cpp,cc,cxx,h,hpp,hh,hxx,ipp,inl,c,py}";
 const LOST: Status = { busy: false, kind: "Error", message: "Codekin's server is not running." };
 
 export class Server implements vscode.Disposable {
   readonly output = vscode.window.createOutputChannel("Codekin", { log: true });
-  readonly trace = vscode.window.createOutputChannel("Codekin Trace", { log: true });
+  private readonly trace = new TraceChannel();
   private readonly changed = new vscode.EventEmitter<Status>();
   readonly onStatus = this.changed.event;
   status: Status = { busy: true, kind: "Normal", message: "Codekin is starting." };
@@ -84,6 +85,10 @@ export class Server implements vscode.Disposable {
     this.output.show();
   }
 
+  showTrace(): void {
+    this.trace.channel.show();
+  }
+
   dispose(): void {
     void this.stop();
     this.output.dispose();
@@ -96,7 +101,6 @@ export class Server implements vscode.Disposable {
     const client = new LanguageClient("codekin", "Codekin", executable, this.options());
     client.onNotification("codekin/status", (status: Status) => { this.setStatus(status); });
     client.onDidChangeState(({ newState }) => { if (newState === State.Stopped && this.client === client) this.setStatus(LOST); });
-    void client.setTrace(Trace.fromString(vscode.workspace.getConfiguration("codekin").get("trace.server", "off")));
     return client;
   }
 
@@ -105,7 +109,7 @@ export class Server implements vscode.Disposable {
       documentSelector: [{ scheme: "file", pattern: FILES }, { scheme: "untitled", language: "elixir" }, { scheme: "untitled", language: "cpp" }],
       initializationOptions: { showSimilarCommand: "codekin.showSimilar" },
       outputChannel: this.output,
-      traceOutputChannel: this.trace,
+      traceOutputChannel: this.trace.channel,
       middleware: this.middleware,
       initializationFailedHandler: () => false,
     };

@@ -33,6 +33,9 @@ function label(status: Status): string {
 
 function tooltip(status: Status, server: Server): vscode.MarkdownString {
   const lines = [status.message, learning(status) ?? ""].filter(Boolean);
+  for (const { name, about } of status.folders ?? []) {
+    if (about?.fragments) lines.push(`${name}: ${about.fragments} pieces of code in ${about.files ?? 0} files`);
+  }
   const models = new Set((status.folders ?? []).map((folder) => folder.about?.model?.name).filter(Boolean));
   if (models.size) lines.push(`Model: ${[...models].join(", ")}`);
   if (!vscode.workspace.isTrusted) lines.push("Restricted Mode: settings of this workspace that could start a program do not count.");

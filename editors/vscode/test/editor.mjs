@@ -23,12 +23,16 @@ export function makePlace(settings = {}) {
   symlinkSync(CODEKIN, place.server);
   cpSync(join(EXTENSION, "test/python"), join(base, "extensions/ms-python.python-1.0.0"), { recursive: true });
   mkdirSync(join(base, "user/Machine"), { recursive: true });
-  writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify({
-    "codekin.server.path": place.server, "codekin.server.arguments": ["--data-dir", place.data],
-    "editor.inlineSuggest.enabled": true, "files.autoSave": "off", "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
-    "workbench.secondarySideBar.defaultVisibility": "hidden", "chat.disableAIFeatures": true,
-    ...settings,
-  }));
+  /** Writes the user's settings, which the editor takes up at once. */
+  place.set = (changes) => {
+    writeFileSync(join(base, "user/Machine/settings.json"), JSON.stringify({
+      "codekin.server.path": place.server, "codekin.server.arguments": ["--data-dir", place.data],
+      "editor.inlineSuggest.enabled": true, "files.autoSave": "off", "workbench.startupEditor": "none", "telemetry.telemetryLevel": "off",
+      "workbench.secondarySideBar.defaultVisibility": "hidden", "chat.disableAIFeatures": true,
+      ...settings, ...changes,
+    }));
+  };
+  place.set({});
   place.remove = async () => {
     await run(CODEKIN, ["daemon", "stop", "--data-dir", place.data]);
     rmSync(base, { recursive: true, force: true, maxRetries: 5 });

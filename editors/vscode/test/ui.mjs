@@ -251,6 +251,28 @@ async function failing(screen) {
     await screen.press("Try Again");
     await ready();
   }, screen);
+
+  await test("a server that is not installed is installed in the terminal by a button, and starts", async () => {
+    const python = makePython();
+    place.set({ "codekin.server.path": "", "codekin.interpreter": python });
+    await screen.notified(`Codekin is not installed for ${python}: run`);
+    await screen.press("Install in the Terminal");
+    await ready();
+    place.set({});
+  }, screen);
+}
+
+/** A Python in which the server is not installed until pip has been asked for it. */
+function makePython() {
+  const [python, installed] = [join(place.base, "python"), join(place.base, "installed")];
+  writeFileSync(python, `#!/bin/sh
+case "$*" in
+  "-m pip install codekin") touch ${installed} ;;
+  "-m codekin "*) shift 2 && exec ${CODEKIN} "$@" ;;
+  *) [ -e ${installed} ] && echo 3 12 1 || echo 3 12 0 ;;
+esac
+`, { mode: 0o755 });
+  return python;
 }
 
 async function workspace(screen) {

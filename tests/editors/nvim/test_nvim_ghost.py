@@ -34,6 +34,17 @@ def test_ghost_text_appears_and_tab_takes_it(ghostly, script):
     ghostly.until(lambda: ghostly.lines() == ["  x = "] or ghostly.lines() == [""])
 
 
+def test_keys_that_follow_tab_at_once_come_after_the_suggestion(ghostly, script):
+    """Who types fast, or plays a macro, would lose the suggestion and see an error."""
+    accept_with_tab(ghostly)
+    script.suggest({"text": "with_backoff(fun)"})
+    insert(ghostly, "x = ")
+    ghostly.until(ghostly.ghost)
+    ghostly.keys("<Tab><CR>y<Esc>")
+    ghostly.until(lambda: ghostly.lines() == ["x = with_backoff(fun)", "y"])
+    assert not [line for line in ghostly.messages() if "rror" in line]
+
+
 def test_typing_along_asks_nothing(ghostly, script):
     """What was suggested and is typed by hand needs no second request."""
     script.suggest({"text": "alpha beta"})

@@ -32,6 +32,35 @@ def test_server_missing(start_neovim, project):
     assert "pipx install codekin" in text
 
 
+def test_a_missing_server_is_told_when_a_file_is_opened(start_neovim, project):
+    """Neovim itself says nothing: the user would wait for what never comes."""
+    neovim = start_neovim()
+    neovim.enable(["no-such-codekin", "lsp"])
+    neovim.open(project / "lib" / "retry.ex")
+    neovim.open(project / "lib" / "http.ex")
+    neovim.keys("<CR>:Codekin similar<CR>")
+    told = (
+        'the server "no-such-codekin" is not found: install it with `pipx install codekin`, or see :checkhealth codekin'
+    )
+    neovim.until(lambda: f"Codekin does not run here: {told}." in neovim.messages())
+    assert neovim.messages().count(f"Codekin: {told}.") == 1
+
+
+def test_an_empty_index_is_told_with_its_reason(start_neovim, tmp_path):
+    """Commands that find nothing would be all that the user sees."""
+    (tmp_path / "empty" / ".git").mkdir(parents=True)
+    (tmp_path / "empty" / "CMakeLists.txt").write_text("project(empty)\n")
+    neovim = start_neovim()
+    neovim.enable(["codekin", "lsp"], filetypes=["cmake"])
+    neovim.open(tmp_path / "empty" / "CMakeLists.txt")
+    neovim.attached()
+    sentence = "Codekin: No file here is in a known language"
+    told = neovim.until(lambda: [line for line in neovim.messages() if line.startswith(sentence)], 150)
+    assert len(told) == 1
+    assert told[0].endswith("See :checkhealth codekin.")
+    assert "the index is empty" in health(neovim)
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

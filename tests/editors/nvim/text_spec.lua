@@ -32,6 +32,18 @@ for given, line in pairs({ ["a\nb"] = "a", ["\n  b\nc"] = "\n  b", ["\n\nb"] = "
   check("first_line of " .. vim.inspect(given), line, text.first_line(given))
 end
 
+for given, name in pairs({
+  ["Shop.Retry.again/3"] = "again/3",
+  ["Shop.Retry"] = "Retry",
+  ["Shop.RetryTest.test reads like Enum.map"] = "test reads like Enum.map",
+  ["(anonymous namespace)::Ring::put"] = "put",
+  ["Set::operator<a::B>"] = "operator<a::B>",
+  ["main"] = "main",
+  [""] = "",
+}) do
+  check("short_name of " .. given, name, text.short_name(given))
+end
+
 for encoding, column in pairs({ ["utf-8"] = 7, ["utf-16"] = 4, ["utf-32"] = 3 }) do
   check("byte_column in " .. encoding, 7, text.byte_column("é🙂bc", column, encoding))
   check("units in " .. encoding, column, text.units("é🙂b", encoding))

@@ -8,6 +8,25 @@ function M.get(buffer)
   return vim.lsp.get_clients({ name = "codekin", bufnr = buffer })[1] or vim.lsp.get_clients({ name = "codekin" })[1]
 end
 
+---What is wrong with the program, where it is not there; else nothing.
+---@return string?
+function M.problem()
+  local program = M.program()
+  if vim.fn.executable(program) == 0 then
+    return ("the server %q is not found: install it with `pipx install codekin`, or see :checkhealth codekin"):format(program)
+  end
+end
+
+---Tells once, when a file is opened that the server would serve, that its program is not there.
+---@param filetype string
+function M.look(filetype)
+  local served = vim.lsp.is_enabled("codekin") and vim.list_contains(vim.lsp.config.codekin.filetypes or {}, filetype)
+  local problem = served and M.problem()
+  if problem then
+    vim.notify_once(("Codekin: %s."):format(problem), vim.log.levels.WARN)
+  end
+end
+
 ---Asks the server; `answer` is called with the result alone, errors are told to the user.
 ---@param method string
 ---@param params table
@@ -15,7 +34,8 @@ end
 function M.ask(method, params, answer)
   local client = M.get(vim.api.nvim_get_current_buf())
   if not client then
-    vim.notify("Codekin does not run here: open a file of a project, or see :checkhealth codekin.", vim.log.levels.WARN)
+    local why = M.problem() or "open a file of a project, or see :checkhealth codekin"
+    vim.notify(("Codekin does not run here: %s."):format(why), vim.log.levels.WARN)
     return
   end
   client:request(method, params, function(error, result)

@@ -27,6 +27,7 @@ local INVOKED, AUTOMATIC = 1, 2
 local space = vim.api.nvim_create_namespace("codekin.ghost")
 local timer = assert(vim.uv.new_timer())
 local ghost = nil ---@type codekin.Ghost?
+local put = nil ---@type fun()? puts in what was taken while the text was locked
 local pending = nil ---@type { client: vim.lsp.Client, id: integer }?
 
 ---@param name string
@@ -281,13 +282,19 @@ function M.accept(cut)
   if pcall(insert, piece, over) then
     finish()
   else
-    -- Inside an <expr> mapping the text is locked until later.
-    vim.schedule(function()
+    -- Inside an <expr> mapping the text is locked; what follows it at once comes before all keys that were typed.
+    put = function()
       insert(piece, over)
       finish()
-    end)
+    end
+    vim.api.nvim_feedkeys(vim.keycode("<Cmd>lua require('codekin.ghost').put()<CR>"), "ni", false)
   end
   return true
+end
+
+---Puts in what was taken while the text was locked.
+function M.put()
+  put()
 end
 
 ---Shows another alternative; the first time, all of them are asked for.

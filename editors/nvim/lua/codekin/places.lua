@@ -1,5 +1,6 @@
 ---Found places, shown where the user wants them: quickfix list, picker or floating preview.
 local config = require("codekin.config")
+local text = require("codekin.text")
 
 local M = {}
 
@@ -21,7 +22,8 @@ local M = {}
 ---@return string
 local function line_of(hit, where)
   local reasons = #hit.reasons > 0 and "  (" .. table.concat(hit.reasons, "; ") .. ")" or ""
-  return ("%.2f  %s%s%s"):format(hit.score, hit.name ~= "" and hit.name or hit.path, where, reasons)
+  local name = text.short_name(hit.name)
+  return ("%.2f  %s%s%s"):format(hit.score, name ~= "" and name or hit.path, where, reasons)
 end
 
 ---One line that names a place.
@@ -43,7 +45,6 @@ local function quickfix_item(hit)
     filename = vim.uri_to_fname(hit.uri),
     lnum = hit.code_line,
     end_lnum = hit.end_line,
-    col = 1,
     text = line_of(hit, ""), -- the list itself says where
     user_data = hit,
   }

@@ -10,13 +10,18 @@ local M = {}
 ---@type codekin.Status?
 M.current = nil
 
+---What is wrong, with what to do about it; what heals by itself needs nothing.
+---@type table<string, string>
+local WRONG = { Error = "Codekin: %s", Warning = "Codekin: %s See :checkhealth codekin." }
+
 ---Takes a new state in; what is wrong is told once.
 ---@param status codekin.Status
 function M.update(status)
   local before = M.current
   M.current = status
-  if status.kind == "Error" and not (before and before.kind == "Error" and before.message == status.message) then
-    vim.notify("Codekin: " .. status.message, vim.log.levels.WARN)
+  local is_known = before and before.kind == status.kind and before.message == status.message
+  if WRONG[status.kind] and not is_known then
+    vim.notify(WRONG[status.kind]:format(status.message), vim.log.levels.WARN)
   end
   vim.api.nvim_exec_autocmds("User", { pattern = "CodekinStatus", data = status })
   vim.cmd.redrawstatus()

@@ -32,6 +32,17 @@ function M.first_line(text)
   return text:match("^\n?[^\n]*")
 end
 
+---The name without the modules, namespaces or classes around it: `Shop.Retry.again/3` is `again/3`.
+---@param name string
+---@return string
+function M.short_name(name)
+  local short, inner = name, nil
+  repeat
+    short, inner = inner or short, short:match("^%u[%w_]*%.(.+)$") or short:match("^[%w_ ()]+::(.+)$")
+  until not inner
+  return short
+end
+
 ---The lines as virtual text shows them, which draws tabs as signs.
 ---@param text string
 ---@param tabstop integer

@@ -141,7 +141,8 @@ test("a hit of the Kin view is compared with the function where it was asked, an
   const hit = kin.hits.find(({ name }) => name.includes("retry_with_backoff"));
   assert(hit, kin.hits.map(({ name }) => name).join(", "));
   assert.equal(kin.getTreeItem(hit).contextValue, "kin.compared");
-  assert.match(String(kin.getTreeItem(hit).description), /^0\.\d\d {2}\S.*\.hpp:\d+$/);
+  assert.match(kin.getTreeItem(hit).label as string, /^0\.\d\d {2}retry_with_backoff$/);
+  assert.match(String(kin.getTreeItem(hit).description), /^\S+\.hpp:\d+ {2}\S/);
   await vscode.commands.executeCommand("codekin.compareWithTwin", hit);
   const diff = (): vscode.TabInputTextDiff | undefined => {
     const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
@@ -273,6 +274,26 @@ test("the menu of the status bar does what is chosen", async ({ kin }) => {
 test("the logs open", async () => {
   await vscode.commands.executeCommand("codekin.showLogs");
   await until("they are visible", () => vscode.window.visibleTextEditors.some(({ document }) => document.uri.scheme === "output" && document.fileName.includes("Codekin")));
+});
+
+test("the talk with the server is written to the trace channel when the setting asks for it, and only then", async ({ server }) => {
+  const lines: string[] = []; // this build of the editor has no writer of logs: what would be written is taken here
+  Object.assign(server["trace"]["output"], { info: (line: string) => lines.push(line) });
+  await server.request("codekin/history", {});
+  assert.deepEqual(lines, []);
+  await setting("trace.server", "verbose");
+  await until(() => `it is written, but: ${lines.join("\n")}`, async () => {
+    await server.request("codekin/history", {});
+    return lines.some((line) => /Sending request 'codekin\/history[^]*Params: /.test(line));
+  });
+  await setting("trace.server", undefined);
+  await until("nothing more is written", async () => {
+    lines.length = 0;
+    await server.request("codekin/history", {});
+    return lines.length === 0;
+  });
+  await vscode.commands.executeCommand("codekin.showTrace");
+  await until("the channel is visible", () => vscode.window.visibleTextEditors.some(({ document }) => document.uri.scheme === "output" && document.fileName.includes("Codekin Trace")));
 });
 
 test("the doctor's findings open as a document", async () => {

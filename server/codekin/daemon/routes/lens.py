@@ -20,7 +20,7 @@ WITHOUT_LENS = frozenset({"file", "module", "namespace", "describe"})
 async def lens(request: Request) -> Response:
     """{"root", "path", "text"?, "counts"?, "lines"?} gives {"lenses": [row, …]}.
 
-    A row is {"name", "kind", "start_line", "end_line", "similar"}. With "counts": false,
+    A row is {"name", "kind", "start_line", "end_line", "code_line", "similar"}. With "counts": false,
     `similar` is null and the answer is quick; with "lines", only the fragments that start at
     one of them are there. The score counted from is the setting
     similar.lens_min_score.
@@ -33,6 +33,8 @@ async def lens(request: Request) -> Response:
     counts, lines = asked.flag("counts", default=True), _lines(asked)
 
     def find() -> list[dict[str, Any]]:
+        from codekin.syntax import lines_before_code  # noqa: PLC0415 - brings tree-sitter
+
         fragments = [found for found in fragments_of(source) if found.kind not in WITHOUT_LENS and found.part <= 1]
         if lines is not None:
             fragments = [found for found in fragments if found.start_line in lines]
@@ -44,6 +46,7 @@ async def lens(request: Request) -> Response:
                 "kind": found.kind,
                 "start_line": found.start_line,
                 "end_line": found.end_line,
+                "code_line": found.start_line + lines_before_code(found.language, found.text),
                 "similar": number,
             }
             for found, number in zip(fragments, numbers, strict=True)

@@ -53,7 +53,7 @@ class Hints:
         least = self._session.settings(place.folder).similar.duplicate_min_score
         found = []
         for fragment in answer["lenses"][:MOST]:
-            asked = {**about, "line": fragment["start_line"], "limit": 1, "filters": {"min_score": least}}
+            asked = {**about, "line": fragment["code_line"], "limit": 1, "filters": {"min_score": least}}
             twins = await with_places(self._session, place.folder, await self._session.post("/similar", asked))
             found += [_hint(document, fragment, twin) for twin in twins["hits"]]
         return found
@@ -64,9 +64,9 @@ class Hints:
 
 
 def _hint(document: Snapshot, fragment: Mapping[str, Any], twin: Mapping[str, Any]) -> lsp.Diagnostic:
-    line = fragment["start_line"]
+    line = fragment["code_line"]
     where = line_range(line, document.line_length(line - 1))
-    place = f"{twin['name'] or twin['path']} ({twin['path']}:{twin['start_line']})"
+    place = f"{twin['name'] or twin['path']} ({twin['path']}:{twin['code_line']})"
     related = lsp.DiagnosticRelatedInformation(location=location(twin), message=f"Its twin: {twin['name']}")
     return lsp.Diagnostic(
         range=lsp.Range(lsp.Position(**where["start"]), lsp.Position(**where["end"])),

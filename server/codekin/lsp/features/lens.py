@@ -15,7 +15,7 @@ MOST = 20
 
 
 async def lenses(session: Session, params: Any) -> list[lsp.CodeLens]:
-    """A lens for each fragment of the document, without its count."""
+    """A lens over the code of each fragment of the document, without its count."""
     uri = document_uri(params)
     document, place = session.documents.get(uri), session.folders.locate(uri)
     if place is None or not session.settings(place.folder).similar.lens:
@@ -52,6 +52,5 @@ async def _count(session: Session, uri: str, line: int, start: Mapping[str, Any]
 
 
 def _lens(uri: str, item: Mapping[str, Any]) -> lsp.CodeLens:
-    where = line_range(item["start_line"])
-    start = lsp.Position(**where["start"])
-    return lsp.CodeLens(range=lsp.Range(start, start), data={"uri": uri, "line": item["start_line"] - 1})
+    start = lsp.Position(**line_range(item["code_line"])["start"])
+    return lsp.CodeLens(range=lsp.Range(start, start), data={"uri": uri, "line": start.line})
