@@ -139,6 +139,29 @@ def test_nothing_that_the_repository_asks_for_is_run(root):
     assert {path: path.stat().st_mtime_ns for path in (root / ".git").rglob("*")} == before
 
 
+def test_settings_of_a_repository_do_not_hide_its_past(root):
+    """What its owner likes a log to look like is not for programs to stumble over."""
+    commit(root, lib__shop=FIRST)
+    run(root, "mv", "lib/shop.ex", "lib/größe \n.ex")
+    commit(root)
+    (root / "lib" / "größe \n.ex").write_text(TODAY)
+    commit(root)
+    liked = {"color.ui": "always", "diff.orderFile": "/nowhere", "log.follow": "true", "diff.renames": "false",
+             "diff.relative": "false", "format.pretty": "%B", "log.decorate": "full", "diff.noprefix": "true",
+             "core.quotePath": "true", "log.diffMerges": "m"}  # fmt: skip
+    for name, value in liked.items():
+        run(root, "config", name, value)
+    assert "Enum.reduce(0" in earlier(root)["Shop.total/1"]
+
+
+def test_a_second_work_tree_has_the_past_of_the_first(root, tmp_path):
+    """Its `.git` is a file that leads to the repository."""
+    commit(root, lib__shop=FIRST)
+    commit(root, lib__shop=TODAY)
+    run(root, "worktree", "add", "--quiet", str(tmp_path / "second"))
+    assert "Enum.reduce(0" in earlier(tmp_path / "second")["Shop.total/1"]
+
+
 def test_a_signed_commit_is_not_verified(root):
     """`gpg.program` of the repository would run for every signed commit of a log."""
     commit(root, lib__shop=FIRST)

@@ -33,7 +33,8 @@ _ALONE = {
 }
 _LOG = (
     "log", "--raw", "-z", "--no-abbrev", "--format=", "--no-merges", "--diff-filter=MR", "--find-renames=100%",
-    "--relative", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all", f"--max-count={MOST_COMMITS}",
+    "--relative", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all", f"-O{os.devnull}",
+    f"--max-count={MOST_COMMITS}",
 )  # fmt: skip
 
 
