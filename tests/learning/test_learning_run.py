@@ -147,7 +147,7 @@ def test_a_failed_run_uses_no_changes(shared_index, embedder, folder):
 
 
 def test_the_way_back(shared_index, embedder, folder):
-    """Back to the one before without a name, to any checkpoint by its name, and to the base."""
+    """Back to the one before without a name, to any checkpoint by its name or its run, and to the base."""
     matrix = np.eye(64, dtype=np.float32)
     for number, name in enumerate(("one", "two"), 1):
         checkpoints.write_head(folder, name, matrix * number, {"base_space": embedder.space})
@@ -156,6 +156,11 @@ def test_the_way_back(shared_index, embedder, folder):
     checkpoints.point(folder, "active", "two")
     assert go_back(folder, None, embedder) == "one"
     assert go_back(folder, "two", embedder) == "two"
+    assert go_back(folder, "base", embedder) == "base"
+    assert go_back(folder, "1", embedder) == "one"  # as the history numbers its runs
+    history.note_rollback(folder, "one")
+    with pytest.raises(CheckpointError, match="Run 3 left no checkpoint"):
+        go_back(folder, "3", embedder)
     assert go_back(folder, "base", embedder) == "base"
     with pytest.raises(CheckpointError, match="There is no checkpoint 'three'"):
         go_back(folder, "three", embedder)

@@ -100,7 +100,8 @@ def history(path: Workspace = Path(), json: options.Json = False, data_dir: opti
     if not answer["runs"]:
         say("Nothing has been learned yet: the first run is tonight, or now by `codekin learn`.")
         return 1
-    print_rows(("", "run", "when", "by", "decision", "MAP", "why"), [_cells(run) for run in answer["runs"]])
+    columns = ("", "run", "when", "by", "method", "decision", "MAP", "why")
+    print_rows(columns, [_cells(run) for run in answer["runs"]], always_headed=True)
     judged = [run for run in reversed(answer["runs"]) if run["decision"] in {"activated", "kept"} and "after" in run]
     if chart := _chart([run["after"]["map"] for run in judged]):
         say(chart)
@@ -109,12 +110,14 @@ def history(path: Workspace = Path(), json: options.Json = False, data_dir: opti
 
 
 def rollback(
-    checkpoint: Annotated[str | None, typer.Argument(metavar="[ID]", help='A checkpoint, or "base".')] = None,
+    checkpoint: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help='A run of the history, a checkpoint, or "base".')
+    ] = None,
     path: Annotated[Path, typer.Option("--root", help="The workspace's folder.")] = Path(),
     json: options.Json = False,
     data_dir: options.DataDir = None,
 ) -> int:
-    """Go back to the model before, to a checkpoint of the history, or to the model as it came ("base")."""
+    """Go back to the model before, to that of a run of the history, or to the model as it came ("base")."""
     data = places.data_dir(data_dir)
     root = find_root(data, path)
     with Client.connect(data) as client:
@@ -164,7 +167,8 @@ def _show_analysis(analysis: Mapping[str, Any]) -> None:
 def _cells(run: Mapping[str, Any]) -> tuple[Any, ...]:
     gain = f"{run['before']['map']:.3f} → {run['after']['map']:.3f}" if "after" in run else ""
     when = run["started"][:16].replace("T", " ")
-    return ("*" if run["active"] else "", run["id"], when, run["asked_by"], run["decision"], gain, run["reason"])
+    active, method = "*" if run["active"] else "", run["method"] if run["settings"] else ""
+    return (active, run["id"], when, run["asked_by"], method, run["decision"], gain, run["reason"])
 
 
 def _chart(values: list[float]) -> str:
