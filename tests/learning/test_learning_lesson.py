@@ -1,6 +1,7 @@
 """What a run practises on beside triplets, where a head begins, and which questions decide."""
 
 import re
+from dataclasses import replace
 from random import Random
 
 import numpy as np
@@ -10,12 +11,12 @@ from learning_samples import NoisyEmbedder, application
 from codekin.errors import CheckpointError
 from codekin.learning.gate import deciding
 from codekin.learning.heads import beginning, lexical_metric
-from codekin.learning.lesson import prepare
+from codekin.learning.lesson import MOST_TIMES, VALIDATION, prepare
 from codekin.learning.material import Material
-from codekin.learning.pieces import pieces_of, split
+from codekin.learning.pieces import TESTS, pieces_of, split
 from codekin.learning.queries import questions
 from codekin.learning.triplets import Mix
-from codekin.learning.views import HARD_VIEWS, VIEWS, cut_out, dealt_out, named, parted, view_pairs
+from codekin.learning.views import HARD_VIEWS, VIEWS, cut_out, dealt_out, described, named, parted, view_pairs
 from codekin.models.checkpoints import head_files
 from codekin.models.embedders import load_bundled
 from codekin.syntax import fragments, tokens
@@ -67,6 +68,42 @@ def test_the_name_is_taken_out_of_the_code_that_it_asks_for(pieces):
     words, code = named(pieces[0], Random(0))
     assert words
     assert pieces[0].role.partition("/")[0] not in code
+
+
+def test_what_a_test_says_is_paired_with_its_body():
+    """By the string of an Elixir test, by the names of a C++ one; the body does not say it again."""
+    elixir = 'test "gives the limit back when set", %{limit: limit} do\n  # not this\n  assert run(limit) == limit\nend'
+    cpp = "TEST(FooTest, HandlesEmptyInput) {\n  int found = foo();\n  EXPECT_EQ(found, 1);\n}"
+    found = [*cut_tests("test/a_test.exs", elixir), *cut_tests("test/foo_test.cc", cpp)]
+    assert [described(piece, Random(0)) for piece in found] == [
+        ("gives the limit back when set", "  assert run(limit) == limit\nend"),
+        ("test foo test handles empty input", "  int found = foo();\n  EXPECT_EQ(found, 1);\n}"),
+    ]
+
+
+def test_a_test_that_says_little_is_no_pair():
+    """`it works` tells nobody what."""
+    (piece,) = cut_tests("test/a_test.exs", 'test "it works" do\n  assert run(1)\n  assert run(2)\nend')
+    assert described(piece, Random(0)) is None
+
+
+def test_an_encoder_practises_on_tests_of_files_that_are_learned_from(material):
+    """And on no others: the questions are about what stands in them; few are not learned by heart."""
+    texts = {
+        f"test/part{at}_test.exs": f'test "counts up to number {at}" do\n  a = {at}\n  run(a)\nend' for at in range(40)
+    }
+    tests = [piece for path, text in texts.items() for piece in cut_tests(path, text)]
+    lesson = prepare(replace(material, tests=split(tests, 0.2)[0]), Mix(200), pairs=3)
+    told = [one for _, one, _ in lesson.hard_pairs if one.startswith("counts up")]
+    learned = {piece.code.split('"')[1] for piece in tests if piece.share >= VALIDATION}
+    assert set(told) == learned
+    assert len(told) == MOST_TIMES * len(learned)
+    assert len(lesson.hard_pairs) == 3 * lesson.count
+
+
+def cut_tests(path, text):
+    """The pieces of a file's tests."""
+    return pieces_of(fragments(path, text)[0], TESTS)
 
 
 def test_validation_is_in_neither_triplets_nor_views(material):

@@ -56,18 +56,6 @@ def _sample_rows(rows: Sequence[int], pool: Sequence[Piece]) -> list[int]:
     return sorted(rows, key=lambda at: sha256(pool[at].place.encode("utf-8", "replace")).digest())[:MOST_ASKED]
 
 
-def remembering(embed: Callable[[Sequence[str]], Vectors]) -> Callable[[Sequence[str]], Vectors]:
-    """The same, with every text embedded once for as long as it is asked."""
-    known: dict[str, Vectors] = {}
-
-    def embedded(texts: Sequence[str]) -> Vectors:
-        fresh = list(dict.fromkeys(text for text in texts if text not in known))
-        known.update(zip(fresh, embed(fresh), strict=True))
-        return np.asarray([known[text] for text in texts], np.float32)
-
-    return embedded
-
-
 class KeptVectors:
     """Embeds texts through an embedder, and keeps their vectors in a file for the next night."""
 

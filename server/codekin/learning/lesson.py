@@ -15,11 +15,14 @@ from codekin.learning.material import Material
 from codekin.learning.pieces import Piece
 from codekin.learning.train_head import Sides
 from codekin.learning.triplets import Mined, Mix
-from codekin.learning.views import HARD_VIEWS, VIEWS, view_pairs
+from codekin.learning.views import HARD_VIEWS, VIEWS, described, view_pairs
 from codekin.seams import Vectors
 
 VALIDATION = 0.3
 """Files below this share that are not held out choose the epoch and the place between the beginning and its end."""
+
+MOST_TIMES = 6
+"""A test is taken so often at most: more would teach a small workspace's few by heart."""
 
 NOTHING = "No two functions share a pattern: there is nothing to learn from yet."
 
@@ -31,7 +34,7 @@ Three = tuple[list[str], list[str], list[str]]
 class Lesson:
     """Pieces with vectors and triplets, as many pairs of views (the view, the one text, the other), and validation.
 
-    A head practises on `pairs`, an encoder on `hard_pairs`.
+    A head practises on `pairs`, an encoder on `hard_pairs`, of which there are more.
     """
 
     pieces: list[Piece]
@@ -86,15 +89,21 @@ class Lesson:
         return np.asarray(vectors[named].mean(axis=0) - vectors[len(self.pairs) + named].mean(axis=0))
 
 
-def prepare(material: Material, mix: Mix) -> Lesson:
-    """Mines and cuts what a run practises on. Raises NothingToLearnError where there is nothing to learn from."""
+def prepare(material: Material, mix: Mix, pairs: int = 1) -> Lesson:
+    """Mines and cuts what a run practises on, with `pairs` hard pairs for each triplet, a third of them of tests.
+
+    Raises NothingToLearnError where there is nothing to learn from.
+    """
     rest, validation = material.without(VALIDATION)
     pieces, vectors, mined = rest.mined(mix)
     if not mined.rows:
         raise NothingToLearnError(NOTHING)
     chance = Random(mix.seed)  # noqa: S311 - which views are cut is no secret
-    pairs, hard = (view_pairs(rest.learned, len(mined.rows), chance, views) for views in (VIEWS, HARD_VIEWS))
-    return Lesson(pieces, vectors, mined, pairs, hard, validation)
+    count = len(mined.rows)
+    views = view_pairs(rest.learned, count, chance)
+    told = view_pairs(rest.tests, min(pairs * count // 3, MOST_TIMES * len(rest.tests)), chance, (described,))
+    hard = view_pairs(rest.learned, pairs * count - len(told), chance, HARD_VIEWS)
+    return Lesson(pieces, vectors, mined, views, [*hard, *told], validation)
 
 
 def sides(pieces: Sequence[Piece], vectors: Vectors, mined: Mined) -> Sides:

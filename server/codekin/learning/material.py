@@ -4,7 +4,7 @@ Knows nothing of training.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from codekin.errors import StoreError
 from codekin.index import Index
 from codekin.learning.kinship import near_copies
-from codekin.learning.pieces import Known, Piece, bare_code, letters, pieces_of, split
+from codekin.learning.pieces import TESTS, Known, Piece, bare_code, letters, pieces_of, split
 from codekin.learning.triplets import Mined, Mix, analyze_triplets, mine_triplets, require_enough, spelled_out
 from codekin.records import Fragment
 from codekin.seams import Vectors
@@ -35,8 +35,8 @@ Past = Callable[[Sequence[Piece]], Mapping[Known, str]]
 class Material:
     """What a run learns from and is judged by, with vectors of the base; changed names, earlier texts.
 
-    `versions` are earlier texts of what is learned from, with `version_vectors`. `span` is the range of the journal,
-    from the last write number that was used to the last one seen.
+    `versions` are earlier texts of what is learned from, with `version_vectors`; `tests` stand in files like its own.
+    `span` is the range of the journal, from the last write number that was used to the last one seen.
     """
 
     learned: list[Piece]
@@ -48,6 +48,7 @@ class Material:
     changed: frozenset[str]
     earlier: Mapping[Known, str]
     span: tuple[int, int]
+    tests: list[Piece] = field(default_factory=list)
 
     def mined(self, mix: Mix) -> tuple[list[Piece], Vectors, Mined]:
         """What triplets are mined from, its vectors, and the triplets. Raises LearningError where code is short."""
@@ -61,7 +62,8 @@ class Material:
         rows = [at for at, piece in enumerate(self.learned) if piece.share >= share]
         old = [at for at, piece in enumerate(self.versions) if piece.share >= share]
         versions = [self.versions[at] for at in old]
-        left = replace(self, learned=rest, vectors=self.vectors[rows], versions=versions)
+        tests, _ = split(self.tests, share)
+        left = replace(self, learned=rest, vectors=self.vectors[rows], versions=versions, tests=tests)
         return replace(left, version_vectors=self.version_vectors[old]), apart
 
 
@@ -71,7 +73,8 @@ def gather(index: Index, space: str, embed: Embed, used: int, past: Past = lambd
     What `past` does not know of earlier texts, the journal may. Raises LearningError where there is too little code.
     """
     changes = index.changes(used)
-    pieces = pieces_of(_fragments(index))
+    fragments = _fragments(index)
+    pieces, tests = pieces_of(fragments), pieces_of(fragments, TESTS)
     require_enough(pieces)
     learned, held = split(pieces, HELD_OUT)
     stored = _stored(index, space)
@@ -82,7 +85,7 @@ def gather(index: Index, space: str, embed: Embed, used: int, past: Past = lambd
     versions = _versions(learned, earlier)
     known = _without_copies(versions, _vectors(versions, stored, embed), held, held_vectors)
     span = (used, changes[-1].seq if changes else used)
-    return Material(learned, vectors, *known, held, held_vectors, changed, earlier, span)
+    return Material(learned, vectors, *known, held, held_vectors, changed, earlier, span, split(tests, HELD_OUT)[0])
 
 
 def _journalled(index: Index) -> dict[Known, str]:

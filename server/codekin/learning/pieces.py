@@ -16,6 +16,7 @@ from codekin.records import Fragment
 from codekin.syntax import Token, local_names, rename_locals, tokens
 
 KINDS = frozenset({"function", "macro", "method", "constructor", "operator", "delegate"})
+TESTS = frozenset({"test"})
 LANGUAGES = frozenset({"elixir", "cpp", "c"})
 LEAST_LINES = 3
 LONGEST_SENTENCE = 400
@@ -111,14 +112,14 @@ class Piece:
         return f"{at} (earlier)" if self.earlier else at
 
 
-def pieces_of(fragments: Iterable[Fragment]) -> list[Piece]:
-    """The pieces among the fragments, each text once: a copy of a file would stand on both sides of a split.
+def pieces_of(fragments: Iterable[Fragment], kinds: frozenset[str] = KINDS) -> list[Piece]:
+    """The pieces of these kinds among the fragments, each text once: a copy would stand on both sides of a split.
 
     Of copies the one stays whose file has the lowest share, so that what is held out stays held out.
     """
     found: dict[str, Piece] = {}
     for fragment in fragments:
-        if fragment.kind not in KINDS or fragment.part > 1 or fragment.language not in LANGUAGES:
+        if fragment.kind not in kinds or fragment.part > 1 or fragment.language not in LANGUAGES:
             continue
         code = bare_code(fragment.language, fragment.text)
         if code.count("\n") + 1 >= LEAST_LINES:

@@ -13,14 +13,14 @@ import numpy as np
 
 from codekin.errors import LearningError
 from codekin.learning.gate import deciding
-from codekin.learning.ground import Told, lay_ground, remembering
-from codekin.learning.heads import beginning, identity
+from codekin.learning.ground import Told, lay_ground
+from codekin.learning.heads import beginning
 from codekin.learning.judging import measure
 from codekin.learning.lesson import Lesson, beside, centred, prepare, sides
 from codekin.learning.loop import Passed, Training
 from codekin.learning.material import Embed, Material
 from codekin.learning.pieces import Piece
-from codekin.learning.train_encoder import FULL, LORA, SHARES, Pupil, Weights, between
+from codekin.learning.train_encoder import FULL, LORA, SHARES, Pupil, between
 from codekin.learning.train_head import accuracy_of, train_head
 from codekin.learning.triplets import Mix, mine_some
 from codekin.learning.unfinished import NOWHERE, Unfinished
@@ -31,14 +31,18 @@ from codekin.seams import Embedder, Vectors
 UNSEEN_TRIPLETS = 500
 """At most so many triplets of held-out code tell the triplet accuracy."""
 
-HEAD_PULL = 0.5
+HEAD_PULL = 2.0
 """How a head is held near its beginning: without, it learns roles and forgets what else makes code alike."""
 
-HEAD_SHARES = (0.5, 1.0)
-"""How far a head may be laid on a tuned encoder, and on the base."""
+GENTLE = (0.0, 0.25, 0.5)
+"""How far a whole encoder may be laid: all of the way does harm to some kind of question, whatever it learns by."""
 
-WORST_OF_KIND = 0.01
-"""A place between the weights at which a kind of question falls by more is refused, whatever the others gain."""
+WORST_OF_KIND = 0.03
+"""A place between the weights at which a kind of question falls by more is refused, whatever the others gain: by
+less it falls by chance, among as many questions as validate."""
+
+PAIRS = {FULL: 3, LORA: 1}
+"""Pairs of views for each triplet; a whole encoder has them in the triplets' batches, which grow by them."""
 
 VALIDATED = {FULL: 300, LORA: 100}
 """At most so many functions tell how good a tuned encoder is, and as many stand beside; a large one reads slowly."""
@@ -120,52 +124,36 @@ def _teach_head(base: Base, material: Material, order: tuple[Mix, Training], tol
 def _teach_encoder(method: str, base: Base, material: Material, order: tuple[Mix, Training], told: Told) -> Taught:
     """Training of the encoder with early stopping and interpolation, both by files that nothing else uses.
 
-    Over a whole encoder lies the head that the base's vectors suggest, as far as it helps.
+    Over a whole encoder lies the head that the base's vectors suggest.
     """
-    pupil, (mix, training) = base.pupil(), order
-    lesson = prepare(material, mix)
+    pupil, (mix, choices) = base.pupil(), order
+    lesson = prepare(material, mix, PAIRS[method])
+    texts = lesson.texts
+    training = (
+        replace(choices, batch_size=choices.batch_size * len(texts[0]) // lesson.count) if method == FULL else choices
+    )
     most = VALIDATED[method]
     validate = judge_of(lesson.validation[:most], lesson.pieces[:most], base.embed)
-    heads, shares = (_laid_heads(base, lesson), (0.0, *SHARES)) if method == FULL else ([None], SHARES)
+    head, shares = (_suggested(base, lesson), GENTLE) if method == FULL else (None, SHARES)
     best, chosen = validate(base.embed), None
     epochs = [_epoch(None, validation=best, **_on_unseen(material, base.embed))]
     steps: Callable[[int, int], None] = lambda done, total: told("training", done, total)  # noqa: E731
-    texts, unfinished = lesson.texts, base.unfinished(lesson.texts, training)
-    for passed, begun, trained in pupil.train(texts, training, steps, unfinished, heads[-1]):
-        laid = [between(begun, trained, share) for share in shares]
-        found, weights, head = max(
-            (_best_head(pupil.local(each).embed, heads, validate, each) for each in laid), key=lambda one: one[0]
-        )
-        local = pupil.local(weights, head)
+    unfinished = base.unfinished(texts, training)
+    for passed, begun, trained in pupil.train(texts, training, steps, unfinished, head):
+        places = [between(begun, trained, share) for share in shares]
+        tried = [(weights, pupil.local(weights, head)) for weights in places]
+        found, (weights, local) = max(((validate(one[1].embed), one) for one in tried), key=lambda pair: pair[0])
         epochs.append(_epoch(passed, validation=found, **_on_unseen(material, local.embed)))
         base.keep(epochs[-1], pupil.files(weights, head), local.space)
         if found <= best:
             break
-        best, chosen = found, (weights, head)
+        best, chosen = found, weights
     if chosen is None:
         raise LearningError(
             "Training the encoder made it find nothing better, so nothing was kept: more code may help."
         )
-    local = pupil.local(*chosen)
-    return Taught(pupil.files(*chosen), local.space, local.embed, lesson.count, lesson.note, epochs)
-
-
-def _laid_heads(base: Base, lesson: Lesson) -> list[Vectors | None]:
-    """None, and the head that the workspace suggests, some of the way and all of it."""
-    start = _suggested(base, lesson)
-    plain = identity(len(start))
-    return [None, *(plain + share * (start - plain) for share in HEAD_SHARES)]
-
-
-def _best_head(
-    embed: Embed, heads: Sequence[Vectors | None], validate: Callable[[Embed], float], weights: Weights
-) -> tuple[float, Weights, Vectors | None]:
-    """The score of an encoder with these weights under the head that suits it best, and both."""
-    known = remembering(embed)
-    embeds = [known if head is None else partial(_under, head, known) for head in heads]
-    scores = [validate(each) for each in embeds]
-    best = int(np.argmax(scores))
-    return scores[best], weights, heads[best]
+    local = pupil.local(chosen, head)
+    return Taught(pupil.files(chosen, head), local.space, local.embed, lesson.count, lesson.note, epochs)
 
 
 def _under(head: Vectors, embed: Embed, texts: Sequence[str]) -> Vectors:

@@ -38,6 +38,9 @@ LONGEST = 192
 SHARES = (1.0, 0.5, 0.25)
 """How far from the base to what was trained the weights may be laid."""
 
+FULL_RATE = 4.0
+"""A small encoder's weights bear a rate this much above that of a large one's."""
+
 LORA_RATE = 10.0
 """An adapter begins at zero and bears a rate this much above that of the weights themselves."""
 
@@ -151,7 +154,9 @@ class FullPupil:
         tokenize = bert_tokenize(read_tokenizer(base / "tokenizer.json", vocabulary=len(words)), LONGEST)
         student = TextStudent(encode, [tokenize(side, "passage").ids for side in texts], learning, choices.pull, head)
         begun = {name: tensor.detach().clone() for name, tensor in weights.items()}
-        for passed in _fitted(self._subject, student, texts, choices, (choices.learning_rate, stepped, unfinished)):
+        for passed in _fitted(
+            self._subject, student, texts, choices, (choices.learning_rate * FULL_RATE, stepped, unfinished)
+        ):
             yield passed, begun, {name: tensor.detach().clone() for name, tensor in weights.items()}
 
     def local(self, weights: Weights, head: Vectors | None = None) -> LocalEmbedder:

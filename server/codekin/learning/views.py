@@ -15,6 +15,7 @@ from codekin.syntax import tokens
 LEAST_WORDS = 16
 LEAST_LINES = 4
 LEAST_NAMES = 6
+QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 WORD = re.compile(r"\w{2,}")
 
 Pair = tuple[str, str]
@@ -56,6 +57,14 @@ def parted(piece: Piece, chance: Random) -> Pair | None:
         return None
     chance.shuffle(names)
     return _without(piece.code, set(names[::2])), _without(piece.code, set(names[1::2]))
+
+
+def described(piece: Piece, chance: Random) -> Pair | None:  # noqa: ARG001 - as the others
+    """What a test says that it checks, and its body; None of one that says little."""
+    head, _, body = piece.code.partition("\n")
+    quoted = QUOTED.search(head)
+    said = quoted[1] if quoted else piece.words
+    return (said, body) if len(said.split()) > 2 else None
 
 
 def _without(code: str, names: set[str]) -> str:
