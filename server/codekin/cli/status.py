@@ -64,7 +64,7 @@ def _completion(state: Mapping[str, Any]) -> str:
     """Which model answers and how fast, what the repository model has read, and how suggestions fared."""
     outcomes = {name: state[name] for name in OUTCOMES if state.get(name)}
     parts = [f"by the {state['model']}" if state["model"] == "repository" else f"by {state['model']}"]
-    parts += [f"{state['ms']} ms an answer"] if state["ms"] else []
+    parts += [f"{state['ms']} ms an answer"] if state.get("ms") else []
     parts += [f"{state['tokens']:,} tokens read"] if "tokens" in state else []
     parts += [f"{count} {name}" for name, count in outcomes.items()]
     return ", ".join(parts) + (f"; {state['problem']}" if state.get("problem") else "")
