@@ -1,68 +1,54 @@
 """Fits how lines of the repository and of a generator are weighed: sixteen numbers, from a small public model.
 
-    scripts/fit_completion_weighing.py --model FOLDER --pair CHECKOUT CASES.jsonl --pair ... --kept lines.jsonl
+    scripts/fit_completion_weighing.py --kept lines.jsonl
 
-What the model thinks of each case's lines is kept in --kept, line by line, so that an interrupted run goes on; a
-second or two a case on one processor. The loss is the negative log of the chance given to the right line, or to
-"none of them" where no line is right, with a penalty on what departs from the repository's own chances.
+The lines are kept by scripts/completion_lines.py, of cases that the repository's ranking was not fitted on: on those
+it is surer than it should be. The loss is the negative log of the chance given to the right line, or to "none of them"
+where no line is right, with a penalty on what departs from the repository's own chances.
 """
 
 import argparse
-import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from codekin.completion.corpus import corpus_of
-from codekin.completion.evaluation import checked, gap_of, texts_of
-from codekin.completion.generating import SCORED, Generation, Writers, considered, finished
-from codekin.completion.repository import guesses
 from codekin.completion.weighing import LOG_CHANCE, LOG_NOTHING, Weighed, features
-from codekin.models import load_generator
+from completion_lines import kept_in
 
-PROMPT_TOKENS = 640
 OUT = Path(__file__).parents[1] / "server" / "codekin" / "completion" / "weighing.npz"
+FOLDS = 8
 
 
 def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
-    if arguments.model:
-        collect(arguments.model, arguments.pair, arguments.kept)
-    cases = list(_kept(arguments.kept))
-    weights, nothing, mean, deviation = fit([(features(lines), right) for lines, right in cases], arguments.penalty)
+    cases = [(features(lines), right) for lines, right in _cases(arguments.kept)]
+    tell(cases, arguments.penalty)
+    weights, nothing, mean, deviation = fit(cases, arguments.penalty)
     np.savez(arguments.out, weights=weights, nothing=nothing, mean=mean, deviation=deviation)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="", help="a generator's folder; without it the kept lines are fitted again")
-    parser.add_argument("--pair", nargs=2, type=Path, action="append", default=[], metavar=("CHECKOUT", "CASES"))
     parser.add_argument("--kept", type=Path, required=True)
-    parser.add_argument("--penalty", type=float, default=0.1)
+    parser.add_argument("--penalty", type=float, default=0.03)
     parser.add_argument("--out", type=Path, default=OUT)
     return parser.parse_args()
 
 
-def collect(model: str, pairs: Sequence[tuple[Path, Path]], kept: Path) -> None:
-    """Adds what is not kept yet."""
-    known = {row["id"] for row in _rows(kept)} if kept.exists() else set()
-    generator = load_generator(model)
-    with kept.open("a", encoding="utf-8") as file:
-        for checkout, cases in pairs:
-            corpus = corpus_of(texts_of(checkout))
-            writers = Writers(generator, corpus, Generation(prompt_tokens=PROMPT_TOKENS, has_snippets=False))
-            for row in checked(_rows(cases)):
-                if row["id"] not in known:
-                    gap = gap_of(row)
-                    lines = finished(considered(writers, gap, guesses(corpus, gap, SCORED)))
-                    found = {"id": row["id"], "truth": row["truth"], "lines": [asdict(line) for line in lines]}
-                    file.write(json.dumps(found) + "\n")
-                    file.flush()
+def tell(cases: Sequence[tuple[Any, Any]], penalty: float) -> None:
+    """Prints how often the likeliest line is right: the repository's, and, fitted on the other cases, of both."""
+    fold = np.random.default_rng(0).permutation(len(cases)) % FOLDS
+    hits = 0
+    for number in range(FOLDS):
+        weights, _, mean, deviation = fit([cases[at] for at in np.flatnonzero(fold != number)], penalty)
+        for values, right in (cases[at] for at in np.flatnonzero(fold == number)):
+            hits += bool(right[np.argmax((values - mean) / deviation @ weights)])
+    alone = sum(bool(right[np.argmax(values[:, LOG_CHANCE])]) for values, right in cases)
+    print(f"{len(cases)} cases, exact {alone / len(cases):.3f} by the repository, {hits / len(cases):.3f} by both")
 
 
 def fit(cases: Sequence[tuple[Any, Any]], penalty: float) -> tuple[Any, Any, Any, Any]:
@@ -86,7 +72,6 @@ def fit(cases: Sequence[tuple[Any, Any]], penalty: float) -> tuple[Any, Any, Any
         return total
 
     optimiser.step(loss)
-    print(f"{len(cases)} cases, loss {loss().item():.4f}")
     return weights.detach().numpy(), nothing.detach().numpy(), mean, deviation
 
 
@@ -97,17 +82,11 @@ def _repository_alone(count: int) -> Any:
     return weights
 
 
-def _kept(path: Path) -> Iterator[tuple[list[Weighed], Any]]:
-    for row in _rows(path):
-        lines = [Weighed(**line) for line in row["lines"]]
-        if lines:
-            yield lines, np.array([line.text.strip() == row["truth"].strip() for line in lines])
-
-
-def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_text(encoding="utf-8").split("\n"):
-        if line:
-            yield json.loads(line)
+def _cases(path: Path) -> Iterator[tuple[Sequence[Weighed], Any]]:
+    for case in kept_in(path):
+        for lines in case.lines.values():
+            if lines:
+                yield lines, np.array([line.text.strip() == case.truth.strip() for line in lines])
 
 
 if __name__ == "__main__":

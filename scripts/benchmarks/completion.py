@@ -1,9 +1,9 @@
 """Completion by the repository against plain copying of the longest match, on cases that were never tuned on.
 
-    scripts/benchmarks/completion.py --pair CHECKOUT CASES.jsonl [--pair ...] [--model FOLDER_OR_KEY]
+    scripts/benchmarks/completion.py --pair CHECKOUT CASES.jsonl [--pair ...]
 
-Prints exact and similarity of both, their ratios, times, and bytes for each token. With --model also a generator
-alone, with the repository, with and without its snippets, and with and without drafts.
+Prints exact and similarity of both, their ratios, times, and bytes for each token. A generator beside the repository,
+with and without kin, is measured by scripts/completion_lines.py.
 """
 
 import argparse
@@ -19,12 +19,10 @@ from codekin.completion.evaluation import (
     checked,
     evaluate,
     figures,
-    generator_completer,
     repository_completer,
     texts_of,
 )
 from codekin.completion.gap import Gap
-from codekin.completion.generating import Generation
 from codekin.completion.recall import continuation, recall
 from codekin.completion.repository import Guess
 from codekin.completion.situation import situation_of
@@ -42,8 +40,6 @@ def main() -> None:
         other = plain[group]
         ratio = row["exact"] / other["exact"] if other["exact"] else float("inf")
         print(f"{group:16} exact x{ratio:.2f}  similarity {row['similarity'] - other['similarity']:+.3f}")
-    if arguments.model:
-        _generators(arguments.model, corpora)
 
 
 def copier(corpus: Corpus) -> Completer:
@@ -73,21 +69,6 @@ def bytes_of(corpus: Corpus) -> int:
     return strings + sum(array.nbytes for array in arrays)
 
 
-def _generators(name: str, corpora: list[tuple[Corpus, list[dict[str, str]]]]) -> None:
-    from codekin.models import load_generator  # noqa: PLC0415 - brings torch
-
-    generator = load_generator(name)
-    ways = {
-        "generator alone": Generation(has_snippets=False, has_guesses=False, has_drafts=False),
-        "with drafts": Generation(has_snippets=False, has_guesses=False),
-        "with snippets": Generation(has_guesses=False),
-        "with repository": Generation(has_snippets=False),
-        "with both": Generation(),
-    }
-    for title, way in ways.items():
-        _measured(title, [evaluate(rows, generator_completer(generator, corpus, way)) for corpus, rows in corpora])
-
-
 def _measured(title: str, outcomes: list[list[Outcome]]) -> dict[str, dict[str, float]]:
     found = figures([outcome for part in outcomes for outcome in part], threshold=0.13)
     for group, row in found.items():
@@ -111,7 +92,6 @@ def _objects(path: Path) -> Iterator[dict[str, str]]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pair", nargs=2, type=Path, action="append", required=True, metavar=("CHECKOUT", "CASES"))
-    parser.add_argument("--model", default="")
     return parser.parse_args()
 
 

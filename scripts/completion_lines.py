@@ -1,6 +1,6 @@
 """What the repository and a generator think of lines for cases, kept line by line: for fitting and for measuring.
 
-    scripts/benchmarks/considering.py --pair CHECKOUT CASES.jsonl [--pair …] --kept FILE [--model FOLDER] [--limit N]
+    scripts/completion_lines.py --pair CHECKOUT CASES.jsonl [--pair …] --kept FILE [--model FOLDER] [--limit N]
 
 Cases of the checkouts come in turns, so that what is kept of an interrupted run stands for all; the same call goes on.
 Prints running figures: exact of the repository, of the generator, and of both, each with and without kin.
