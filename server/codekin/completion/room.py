@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 
 REMEMBERED = 500
 FOLLOW_SECONDS = 2.0
+LEAST_CHANCE = 0.005
+"""Of what is shown when the user asks: below, none of the lines measured was right, and they were a third alike."""
+
 REPOSITORY = "repository"
 
 Result = TypeVar("Result")
@@ -278,7 +281,7 @@ def _wish(question: Question, settings: CompletionSettings) -> Wish:
     threshold = settings.threshold if question.threshold is None else question.threshold
     return Wish(
         alternatives=max(1, question.alternatives),
-        threshold=0.0 if question.is_invoked else threshold,
+        threshold=LEAST_CHANCE if question.is_invoked else threshold,
         extent=settings.multiline,
     )
 
