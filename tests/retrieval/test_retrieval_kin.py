@@ -6,9 +6,9 @@ import pytest
 
 from codekin import syntax
 from codekin.index import FileState, Index
-from codekin.records import Filters, Fragment
+from codekin.records import Filters, Fragment, Hit
 from codekin.retrieval import duplicates, lens, search, similar
-from codekin.retrieval.hits import hit_of
+from codekin.retrieval.hits import hit_of, worth_showing
 from codekin.retrieval.snippets import is_code, read_snippet
 from fakes import FakeEmbedder
 
@@ -249,3 +249,16 @@ def test_a_place_says_where_its_code_begins() -> None:
     """Who opens a place would land in its docs."""
     fragment = Fragment("a.ex", "elixir", "function", "A.go/0", 10, 12, "# Says\n# much.\ndef go, do: 1")
     assert hit_of(fragment, 0.5, ["same name"]).code_line == 12
+
+
+def test_noise_beside_the_best_of_a_language_is_not_shown() -> None:
+    """A peek sorts by file: what means nothing would stand before what was sought."""
+
+    def hits(language: str, *scores: float) -> list[Hit]:
+        return [Hit("a", "", "function", language, 1, 2, 1, score) for score in scores]
+
+    assert worth_showing(hits("elixir", 0.81, 0.137, 0.113)) == hits("elixir", 0.81, 0.137)
+    assert worth_showing(hits("elixir", 0.22, 0.1, 0.04)) == hits("elixir", 0.22, 0.1)
+    across = [*hits("elixir", 1.0), *hits("cpp", 0.2, 0.06, 0.03)]
+    assert worth_showing(across) == across[:3]
+    assert worth_showing([]) == []

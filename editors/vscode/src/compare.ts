@@ -8,7 +8,7 @@ import type { Server } from "./server";
 const SCHEME = "codekin-piece";
 
 /** Where a question was asked; without a range, the server knows how far the function there goes. */
-export interface Origin { uri: vscode.Uri; position: vscode.Position; range?: vscode.Range }
+export interface Origin { uri: vscode.Uri; position: vscode.Position; range?: vscode.Range; name?: string }
 
 interface Piece { uri: vscode.Uri; range: vscode.Range; name: string }
 
@@ -30,8 +30,7 @@ export function pieceOf(hit: Hit): Piece {
   return { uri: vscode.Uri.parse(hit.uri), range: wholeLines(hit), name: shortName(hit) };
 }
 
-async function pieceAt(server: Server, { uri, position, range }: Origin): Promise<Piece | undefined> {
-  const name = vscode.workspace.asRelativePath(uri);
+async function pieceAt(server: Server, { uri, position, range, name = vscode.workspace.asRelativePath(uri) }: Origin): Promise<Piece | undefined> {
   if (range) return { uri, range, name };
   const answer = await server.request<Hits>("codekin/similar", { textDocument: { uri: uri.toString() }, position, limit: 1 });
   return answer?.query && { uri, range: wholeLines(answer.query), name: shortName(answer.query) };

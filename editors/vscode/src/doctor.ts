@@ -5,16 +5,28 @@ import { findProgram } from "./find";
 import { ServerMissing, installAnswer } from "./install";
 import type { Server } from "./server";
 
+/** Read-only, so that nobody is asked to save what was found. */
+const FINDINGS = vscode.Uri.parse("codekin-doctor:/What the Doctor Found.txt");
+
 export function registerDoctor(context: vscode.ExtensionContext, server: Server): void {
-  context.subscriptions.push(vscode.commands.registerCommand("codekin.doctor", () => examine(server)));
+  let text = "";
+  const changed = new vscode.EventEmitter<vscode.Uri>();
+  const show = async (found: string): Promise<void> => {
+    text = found;
+    changed.fire(FINDINGS);
+    await vscode.window.showTextDocument(FINDINGS, { preview: true });
+  };
+  context.subscriptions.push(
+    changed,
+    vscode.workspace.registerTextDocumentContentProvider(FINDINGS.scheme, { onDidChange: changed.event, provideTextDocumentContent: () => text }),
+    vscode.commands.registerCommand("codekin.doctor", () => examine(server, show)),
+  );
 }
 
-async function examine(server: Server): Promise<void> {
+async function examine(server: Server, show: (found: string) => Promise<void>): Promise<void> {
   try {
     const { command, arguments: before } = await findProgram();
-    const text = await runDoctor(command, [...before, "doctor", ...folder(), ...dataFolder()]);
-    const document = await vscode.workspace.openTextDocument({ content: text, language: "plaintext" });
-    await vscode.window.showTextDocument(document, { preview: true });
+    await show(await runDoctor(command, [...before, "doctor", ...folder(), ...dataFolder()]));
   } catch (error) {
     if (!(error instanceof ServerMissing)) throw error;
     await installAnswer(error, server);

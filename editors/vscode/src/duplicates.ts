@@ -44,8 +44,8 @@ async function show(server: Server, kin: KinTree): Promise<void> {
   const chosen = await vscode.window.showQuickPick(answer.groups.map(itemOf), { placeHolder: "Places that say nearly the same" });
   const [first, second] = chosen?.group ?? [];
   if (!chosen || !first) return;
-  const { uri, range } = pieceOf(first);
-  const origin = { uri, position: range.start, range };
+  const piece = pieceOf(first);
+  const origin = { ...piece, position: piece.range.start };
   kin.show(`Like ${shortName(first)}`, chosen.group.slice(1), origin);
   if (second) await vscode.commands.executeCommand("codekin.compareWithTwin", second, origin);
 }

@@ -41,11 +41,11 @@ class Found:
 
 
 def kin_of(engine: Engine, workspace: Workspace, query: Fragment, filters: Filters, limit: int) -> Found:
-    """Code like a fragment."""
+    """Code like a fragment, without what is noise beside the best."""
     from codekin import retrieval  # noqa: PLC0415 - brings numpy
 
     def ask(index: "Index", embedder: "Embedder | None", view: "View") -> Sequence[Hit]:
-        return retrieval.similar(index, embedder, query, filters, limit, view=view)
+        return retrieval.worth_showing(retrieval.similar(index, embedder, query, filters, limit, view=view))
 
     return _of_one_space(engine, workspace, ask, query.digest)
 

@@ -298,7 +298,9 @@ test("the talk with the server is written to the trace channel when the setting 
 
 test("the doctor's findings open as a document", async () => {
   await vscode.commands.executeCommand("codekin.doctor");
-  assert.match(vscode.window.activeTextEditor?.document.getText() ?? "", /ok +daemon/);
+  const document = vscode.window.activeTextEditor?.document;
+  assert.match(document?.getText() ?? "", /ok +daemon/);
+  assert.equal(document?.isDirty, false, "nobody shall be asked to save it");
 });
 
 test("the dashboard opens inside the editor", async () => {
