@@ -25,7 +25,7 @@ SUITES: dict[str, tuple[list[str], Path]] = {
     "nvim": ([*PYTEST, "tests/editors/nvim"], REPOSITORY),
     "dashboard": ([*PYTEST, "tests/dashboard"], REPOSITORY),
     "emacs-helix": ([*PYTEST, "tests/editors/emacs", "tests/editors/helix"], REPOSITORY),
-    "lsp-clients": ([*PYTEST, "tests/lsp/test_lsp_clients.py", "tests/lsp/test_lsp_editors.py"], REPOSITORY),
+    "lsp-clients": ([*PYTEST, "tests/lsp/test_lsp_clients.py"], REPOSITORY),
 }
 
 
