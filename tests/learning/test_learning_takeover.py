@@ -1,6 +1,8 @@
 """A new model that cannot take over: the old one stays named, the history says why, and listeners hear it once."""
 
 import asyncio
+import json
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import numpy as np
@@ -103,3 +105,21 @@ async def test_only_a_run_says_its_trouble_aloud(workspace, school, monkeypatch)
         assert "problem" not in school.status(workspace)
         assert school.status(workspace)["said"] == "Not enough BEAM code."
     await asyncio.sleep(0)
+
+
+async def test_nights_that_fail_are_a_problem_with_their_reason(workspace, school):
+    """Whoever opens the editor in the morning would not learn that the disk was full."""
+    folder, data = places.learning_folder(workspace.data, workspace.root), workspace.data
+    school._daemon.data = data
+    school._daemon.workspaces = SimpleNamespace(open={workspace.root: workspace}, get=lambda _: workspace)
+    roots = places.checkpoints_folder(data) / "roots.json"
+    roots.parent.mkdir(parents=True, exist_ok=True)
+    roots.write_text(json.dumps({str(workspace.root): ["2026-03-01T00:00:00+00:00", "2026-03-02"]}))
+    run = history.begin_run(folder, "schedule", "2026-03-03", {})
+    history.end_run(folder, run, history.FAILED, "The disk is full.", {})
+    assert await school.look_at_clock(datetime(2026, 3, 3, 2, 5, tzinfo=UTC), quiet=True) == []
+    status = school.status(workspace)
+    assert (status["problem"].startswith(status["waits"]), "The disk is full." in status["problem"]) == (True, True)
+    history.end_run(folder, history.begin_run(folder, "schedule", "2026-03-03", {}), history.KEPT, "", {})
+    await school.look_at_clock(datetime(2026, 3, 3, 2, 10, tzinfo=UTC), quiet=True)
+    assert school.status(workspace) == {"running": False, "waits": "", "problem": ""}

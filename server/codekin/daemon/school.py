@@ -174,8 +174,8 @@ class School:
             if self._states.get(root, {}).get("running") or not root.is_dir():
                 continue
             due = await asyncio.to_thread(self._due, root, since, now, quiet)
-            if due.waits:
-                self._states[root] = {"running": False, "waits": due.waits, "problem": due.problem}
+            state = self._states.setdefault(root, {"running": False})
+            state |= {"waits": due.waits, "problem": due.problem}
             if due.date:
                 workspace = self._daemon.workspaces.get(root)
                 self.start(workspace, "schedule", {"date": due.date})
