@@ -43,6 +43,7 @@ async def test_search_narrows_the_places(dashboard):
     """Typing a name would not narrow the list beside the map, or the map would not show where they are."""
     await dashboard.locator("#needle").fill("with_backoff")
     places = await dashboard.locator("#places button").all_inner_texts()
+    assert (await dashboard.locator("#count").inner_text()).startswith(f"{len(places)} of ")
     assert places
     assert all("backoff" in place or "retry" in place for place in places)
     bright = f"{CHART}.series.flatMap(s => s.data).filter(d => !d.itemStyle).length"

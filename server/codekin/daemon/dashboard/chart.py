@@ -12,6 +12,7 @@ import numpy as np
 from codekin.index import Index
 from codekin.records import Fragment
 from codekin.seams import Vectors
+from codekin.syntax import lines_before_code
 
 MOST_POINTS = 6000
 
@@ -59,4 +60,5 @@ def _point(fragment: Fragment, place: Vectors) -> list[Any]:
     shape = fragment.shape
     pattern = next(iter((*shape.callbacks, *shape.behaviours, *shape.uses, *shape.control)), "")
     x, y = (round(float(value), 4) for value in place)
-    return [x, y, fragment.language, fragment.name, fragment.kind, fragment.path, fragment.start_line, pattern]
+    line = fragment.start_line + lines_before_code(fragment.language, fragment.text)
+    return [x, y, fragment.language, fragment.name, fragment.kind, fragment.path, line, pattern]

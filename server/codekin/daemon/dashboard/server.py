@@ -167,7 +167,7 @@ def _left_out(workspace: Any) -> list[dict[str, Any]]:
 
 
 def _place(hit: Any) -> dict[str, Any]:
-    return {"path": hit.path, "name": hit.name, "language": hit.language, "line": hit.start_line, "score": hit.score}
+    return {"path": hit.path, "name": hit.name, "language": hit.language, "line": hit.code_line, "score": hit.score}
 
 
 async def _sentence(request: Request, error: Exception) -> Response:  # noqa: ARG001

@@ -1,5 +1,5 @@
 // Near-duplicates, and what is in the index: how much, what is left out and why, how completions fare.
-import { ask, byId, make, number, percent, placeButton } from "./parts.js";
+import { ask, breakable, byId, make, number, percent, placeButton } from "./parts.js";
 
 export async function showDuplicates() {
   const groups = await ask("data/duplicates");
@@ -30,7 +30,7 @@ function figures({ state, progress, files, fragments, embedded, model, space }) 
 }
 
 function tiles(rows) {
-  return make("dl", rows.map(([name, value, more]) => make("div", [make("dt", name), make("dd", more ? [value, make("small", more)] : value)], { class: "panel" })), { class: "tiles" });
+  return make("dl", rows.map(([name, value, more]) => make("div", [make("dt", name), make("dd", [...breakable(value), ...(more ? [make("small", more)] : [])])], { class: "panel" })), { class: "tiles" });
 }
 
 function completions({ model = "none", shown = 0, accepted = 0, partial = 0, rejected = 0 }) {
@@ -43,7 +43,7 @@ function completions({ model = "none", shown = 0, accepted = 0, partial = 0, rej
 function leftOut(reasons) {
   if (!reasons.length) return [make("p", "Nothing.", { class: "faint" })];
   return reasons.map(({ reason, count, paths }) => {
-    const listed = paths.map((path) => make("li", path));
+    const listed = paths.map((path) => make("li", breakable(path)));
     if (count > paths.length) listed.push(make("li", `and ${number(count - paths.length)} more: \`codekin status --files\` lists them all`, { class: "faint" }));
     const line = make("summary", [`${reason}: `, make("b", number(count))]);
     return make("details", [line, make("ul", listed)], { class: "panel", ...(reasons.length === 1 || count <= 5 ? { open: "" } : {}) });

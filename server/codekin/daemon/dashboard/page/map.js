@@ -1,4 +1,4 @@
-// The map: every function a point, coloured by language, module or pattern; found, hovered, zoomed, opened.
+// The map: every fragment a point, coloured by language, module or pattern; found, hovered, zoomed, opened.
 import { ask, byId, chart, colour, look, make, number, open, placeButton } from "./parts.js";
 
 /** Told apart on white and on black, also by most of those who see few colours. */
@@ -9,6 +9,7 @@ const LISTED = 200;
 const [FEW_MODULES, DEEPEST] = [5, 4];
 
 let points = [];
+let indexed = 0;
 let depth = 1;
 let drawn = { names: [], at: new Map() };
 
@@ -30,7 +31,7 @@ export async function showMap() {
   points = found;
   depth = 1;
   while (depth < DEEPEST && new Set(points.map(KEYS.module)).size < FEW_MODULES) depth += 1;
-  byId("count").textContent = found.length < total ? `${number(found.length)} of ${number(total)} functions` : `${number(total)} functions`;
+  indexed = total;
   byId("bare").hidden = points.length > 0;
   byId("split").hidden = !points.length;
   byId("bare").textContent = "There is nothing to draw yet: the map fills while the code is being indexed, and the Index tab tells how far that is.";
@@ -80,6 +81,7 @@ function about([, , language, name, kind, path, line, pattern]) {
 
 function findPlaces() {
   const found = points.filter((point) => matches(point, needle()));
+  byId("count").textContent = `${found.length < indexed ? `${number(found.length)} of ` : ""}${number(indexed)} places`;
   const rows = found.slice(0, LISTED).map((point) => {
     const button = placeButton({ name: point[3], path: point[5], line: point[6] });
     for (const event of ["mouseenter", "focus"]) button.addEventListener(event, () => pointAt(point));

@@ -49,6 +49,9 @@ export function make(tag, content = "", attributes = {}) {
   return element;
 }
 
+/** A name or path that may break after a dot, a slash or an underscore, and nowhere else while there is room. */
+export const breakable = (text) => text.split(/(?<=[._/:])(?=\w)/).flatMap((part, at) => (at ? [make("wbr"), part] : [part]));
+
 export function table(headers, rows) {
   const head = make("tr", headers.map((header) => make("th", header, { scope: "col" })));
   const body = rows.map((cells) => make("tr", cells.map((cell) => make("td", cell instanceof Node ? cell : String(cell)))));
@@ -58,7 +61,7 @@ export function table(headers, rows) {
 /** A place that a click opens in the editor. */
 export function placeButton({ name, path, line, score }) {
   const where = `${path}:${line}`;
-  const shown = [name || path, make("small", where)];
+  const shown = [...breakable(name || path), make("small", breakable(where))];
   if (score !== undefined) shown.unshift(make("span", score.toFixed(2), { class: "score", title: "how near, from 0 to 1" }));
   const button = make("button", shown, { type: "button", class: "place", title: `Open ${where} in the editor` });
   button.addEventListener("click", () => open(path, line));
