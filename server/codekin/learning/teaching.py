@@ -32,7 +32,7 @@ UNSEEN_TRIPLETS = 500
 """At most so many triplets of held-out code tell the triplet accuracy."""
 
 HEAD_PULL = 2.0
-"""How a head is held near its beginning: without, it learns roles and forgets what else makes code alike."""
+"""How a head is held near its beginning: with less, it learns roles and forgets what else makes code alike."""
 
 GENTLE = (0.0, 0.25, 0.5)
 """How far a whole encoder may be laid: all of the way does harm to some kind of question, whatever it learns by."""
