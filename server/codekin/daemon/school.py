@@ -106,7 +106,7 @@ class School:
             name = await asyncio.to_thread(go_back, folder, checkpoint, base)
             try:
                 said = await take_over(self._daemon, workspace)
-            except CodekinError:
+            except (CodekinError, OSError):
                 await asyncio.to_thread(checkpoints.point, folder, "active", before)
                 raise
             await asyncio.to_thread(history.note_rollback, folder, name)
