@@ -105,9 +105,9 @@ def test_the_next_commit_is_seen(root):
     assert earlier(root) == {}
     commit(root, lib__shop=TODAY)
     assert "reduce(&+/2)" in earlier(root)["Shop.total/1"]
-    kept = (root.parent / "kept" / "past.json").stat()
+    kept = (root.parent / "kept" / "past.json").stat().st_ino
     earlier(root)
-    assert (root.parent / "kept" / "past.json").stat() == kept
+    assert (root.parent / "kept" / "past.json").stat().st_ino == kept  # it would be another file
 
 
 def test_an_earlier_file_with_a_secret_is_left_out(root):
