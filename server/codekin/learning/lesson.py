@@ -1,4 +1,4 @@
-"""What a run practises on: triplets, and beside them pairs of views of one function.
+"""What a run practises on: triplets, and beside them pairs of views of one function, or of one test.
 
 Triplets alone pull together what shares a role, and let go of what else makes code alike: its words, its parts. The
 views hold them. Files of a share of their own validate, and are in neither. Knows texts and vectors, no models.

@@ -1,7 +1,6 @@
 """Trains a head on stored vectors: seconds on a CPU, since the encoder itself never runs.
 
-Starts from the identity, takes the regulariser's own minimum (the partial whitening) as its first step, and then
-follows the triplets, held near that point by `pull` * ||W - W0||^2.
+Starts at W0, which the workspace itself suggests, and follows the triplets, held near by `pull` * ||W - W0||^2.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Other texts of the same function, by which a model learns, beside its triplets, what belongs together.
+"""Other texts of the same function or test, by which a model learns, beside its triplets, what belongs together.
 
 None of them is a kind of question that decides whether the model takes over: no sentence of a documentation, no half,
 no changed name.
