@@ -110,6 +110,9 @@ async def test_learning_tells_gain_interval_loss_and_decision(dashboard):
         assert words in row
     drawn = "echarts.getInstanceByDom(document.getElementById('nights')).getOption().series.map(s => s.name)"
     assert {"before", "after", "interval", "loss"} <= set(await dashboard.evaluate(drawn))
+    interval = drawn.replace("map(s => s.name)", "find(s => s.name === 'interval')")
+    assert await dashboard.evaluate(f"{interval}.data") == pytest.approx([0.04, 0.05, 0.04])
+    assert await dashboard.evaluate(f"{interval}.type") == "bar", "a line would not show the only night's"
 
 
 async def test_both_themes(page, address):

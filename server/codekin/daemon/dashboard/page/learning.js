@@ -47,8 +47,8 @@ function drawNights(runs) {
   const bound = (run, key) => (judged(run, key) === undefined ? null : run.before.map + judged(run, key));
   const width = (run) => (bound(run, "low") === null || bound(run, "high") === null ? null : bound(run, "high") - bound(run, "low"));
   const plain = { type: "line", symbol: "circle", symbolSize: 8 };
-  // A stack of an unseen line and the interval's width draws the interval as a band.
-  const band = { type: "line", stack: "interval", symbol: "none", lineStyle: { opacity: 0 }, tooltip: { show: false }, silent: true };
+  // A stack of an unseen bar and the interval's width draws each night's interval, the first one's too.
+  const band = { type: "bar", stack: "interval", barMaxWidth: 22, silent: true };
   const common = look();
   const axis = { type: "value", scale: true, axisLabel: { color: faint, formatter: (value) => value.toFixed(2) }, nameTextStyle: { color: faint } };
   chart("nights").setOption({
@@ -57,8 +57,8 @@ function drawNights(runs) {
     xAxis: { type: "category", data: measured.map((run) => run.date || run.started.slice(0, 10)), axisLabel: { color: faint }, axisLine: { lineStyle: { color: line } } },
     yAxis: [{ ...axis, name: "MAP", splitLine: { lineStyle: { color: line } } }, { ...axis, name: "loss", splitLine: { show: false } }],
     series: [
-      { ...band, name: "low", data: measured.map((run) => bound(run, "low")) },
-      { ...band, name: "interval", data: measured.map(width), areaStyle: { color: mark, opacity: 0.22 }, itemStyle: { color: mark } },
+      { ...band, name: "low", data: measured.map((run) => bound(run, "low")), itemStyle: { opacity: 0 } },
+      { ...band, name: "interval", data: measured.map(width), itemStyle: { color: mark, opacity: 0.3, borderRadius: 3 } },
       { ...plain, name: "before", data: measured.map((run) => run.before.map), itemStyle: { color: faint }, lineStyle: { type: "dashed" } },
       { ...plain, name: "after", data: measured.map((run) => run.after.map), itemStyle: { color: mark }, lineStyle: { width: 3 } },
       { ...plain, name: "loss", yAxisIndex: 1, data: measured.map((run) => run.losses?.at(-1) ?? null), itemStyle: { color: ink }, lineStyle: { type: "dotted" } },
