@@ -3,7 +3,7 @@
     scripts/fit_completion_ranking.py --pair CHECKOUT CASES.jsonl --pair ... --out server/codekin/completion/ranking.npz
 
 The loss is the negative log of the chance given to the right line, or to "none of them" where no candidate is right.
-A checkout's features are kept in --cache, if given, and used again.
+The features of a file of cases are kept in --cache, if given, under its name, and used again.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _cached(root: Path, rows: Path, cache: Path | None) -> Cases:
-    kept = cache / f"{root.name}.npz" if cache else None
+    kept = cache / f"{rows.stem}.npz" if cache else None
     if kept and kept.exists():
         with np.load(kept) as stored:
             return Cases(stored["features"], stored["is_right"], stored["is_there"])

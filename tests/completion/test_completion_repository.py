@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from codekin.completion.corpus import corpus_of
+from codekin.completion.counting import counted_on
 from codekin.completion.evaluation import checked, evaluate, figures, gap_of, located, repository_completer
 from codekin.completion.gap import Gap
 from codekin.completion.lexicon import unfinished
@@ -58,6 +59,25 @@ def test_names_are_adapted_to_the_scope(corpus):
     at = written.index("    Repo.delete!")
     source = written[:at] + "    │" + written[written.index("\n", at) :]
     assert best(corpus, source) == "Repo.delete!(ticket)"
+
+
+SERIES = [
+    ("int a1_;\n  int a2_;\n  │\n", "int a3_;"),
+    ("case 3: return three;\n  │\n  case 5: return five;\n", "case 4: return three;"),
+    ("TEST(Plus, Takes08) {\n  }\n  TEST(Plus, Takes│\n", "09) {"),
+    ("f(x, 1, 11);\n  f(x, 2, │\n", "12);"),
+    ("│\n", None),
+]
+
+
+@pytest.mark.parametrize(("source", "expected"), SERIES)
+def test_a_series_is_counted_on(source, expected):
+    """The third of a row of numbered lines would have to be typed like the first."""
+    prefix, _, suffix = f"class A {{\n  {source}".partition("│")
+    corpus = corpus_of(())
+    situation = situation_of(corpus.vocabulary, Gap("a.cc", "cpp", prefix, suffix))
+    found = [corpus.vocabulary.join(line)[len(situation.typed) :] for line in counted_on(corpus.vocabulary, situation)]
+    assert (expected in found) if expected else not found
 
 
 def test_the_edited_file_counts_as_it_is_in_the_editor(corpus):

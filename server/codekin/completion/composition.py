@@ -1,10 +1,16 @@
-"""New lines from remembered ones: the head of one with the tail of another, and local names in the place of others."""
+"""New lines from remembered ones, and from those beside the cursor.
 
-from collections.abc import Iterator, Sequence
+The head of one with the tail of another, local names in the place of others, and the next numbers of a series.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
+from itertools import islice
 
 import numpy as np
 
+from codekin.completion.counting import Line, counted_on
 from codekin.completion.lexicon import Tokens, Vocabulary
 from codekin.completion.situation import Situation
 
@@ -13,32 +19,57 @@ NAMES_FOR_A_PLACE = 3
 _REACH = 250
 
 
+class Way(IntEnum):
+    """How a line was made."""
+
+    SPLICED = 0
+    RENAMED = 1
+    COUNTED = 2
+
+
+MOST = {Way.SPLICED: 14, Way.RENAMED: 14, Way.COUNTED: 8}
+"""The most new lines of each way."""
+
+COMPOSED = sum(MOST.values())
+
+Made = Iterator[tuple[Line, int | None]]
+"""Lines, each with the number of the remembered line that it was made from, if any."""
+
+
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A line made from the line with number `source`."""
+    """A line made from the remembered one with number `source`, or from one beside the cursor where that is None."""
 
-    line: tuple[int, ...]
-    source: int
-    is_renamed: bool
+    line: Line
+    source: int | None
+    way: Way
 
 
-def composed(vocabulary: Vocabulary, situation: Situation, lines: Sequence[Tokens], most: int) -> list[Composed]:
-    """At most so many new lines, made from lines that are ordered best first; none equals one of them."""
-    rows = [tuple(line.tolist()) for line in lines]
+def composed(vocabulary: Vocabulary, situation: Situation, lines: Sequence[Tokens]) -> list[Composed]:
+    """New lines, at most COMPOSED, from lines that are ordered best first; none equals one of them."""
+    rows: list[Line] = [tuple(line.tolist()) for line in lines]
+    makers: Mapping[Way, Made] = {
+        Way.SPLICED: _spliced(rows[:SPLICED_FROM], situation),
+        Way.RENAMED: _renamed(vocabulary, rows[:RENAMED_FROM], situation),
+        Way.COUNTED: ((line, None) for line in counted_on(vocabulary, situation)),
+    }
     known = set(rows)
-    found: list[Composed] = []
-    makers = [_spliced(rows[:SPLICED_FROM], situation), _renamed(vocabulary, rows[:RENAMED_FROM], situation)]
-    for maker, share in zip(makers, (most // 2, most), strict=True):
-        for one in maker:
-            if len(found) >= share:
-                break
-            if one.line not in known:
-                known.add(one.line)
-                found.append(one)
-    return found
+    return [
+        Composed(line, source, way)
+        for way, made in makers.items()
+        for line, source in islice(_new(made, known, vocabulary, situation.typed), MOST[way])
+    ]
 
 
-def _spliced(rows: Sequence[tuple[int, ...]], situation: Situation) -> Iterator[Composed]:
+def _new(made: Made, known: set[Line], vocabulary: Vocabulary, typed: str) -> Made:
+    """What was not known before, and begins with what is being typed."""
+    for line, source in made:
+        if line not in known and vocabulary.texts[line[0]].startswith(typed):
+            known.add(line)
+            yield line, source
+
+
+def _spliced(rows: Sequence[Line], situation: Situation) -> Made:
     """Where two lines share a pair of tokens, the first goes on as the second."""
     ahead = int(situation.before[-1])
     at_pair: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -49,10 +80,10 @@ def _spliced(rows: Sequence[tuple[int, ...]], situation: Situation) -> Iterator[
         for place, pair in enumerate(zip((ahead, *row), row[:-1], strict=False)):
             for other, there in at_pair[pair]:
                 if other != number and rows[other][there + 1] != row[place + 1]:
-                    yield Composed(row[: place + 1] + rows[other][there + 1 :], number, is_renamed=False)
+                    yield row[: place + 1] + rows[other][there + 1 :], number
 
 
-def _renamed(vocabulary: Vocabulary, rows: Sequence[tuple[int, ...]], situation: Situation) -> Iterator[Composed]:
+def _renamed(vocabulary: Vocabulary, rows: Sequence[Line], situation: Situation) -> Made:
     """A name gives way to one used nearby that stands beside the same neighbour elsewhere in the document."""
     names = _names_nearby(vocabulary, situation)
     pairs = _pairs(situation)
@@ -64,7 +95,7 @@ def _renamed(vocabulary: Vocabulary, rows: Sequence[tuple[int, ...]], situation:
             right = row[place + 1] if place + 1 < len(row) else None
             fitting = _fitting(vocabulary, names, pairs, row[place], (left, right))
             for token in fitting:
-                yield Composed((*row[:place], token, *row[place + 1 :]), number, is_renamed=True)
+                yield (*row[:place], token, *row[place + 1 :]), number
 
 
 def _fitting(

@@ -4,14 +4,16 @@ Continuations come from memories, verbatim and adapted to the scope; the same te
 candidate with several witnesses.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from codekin.completion.adaptation import adapted
-from codekin.completion.composition import composed
+from codekin.completion.composition import COMPOSED, Way, composed
 from codekin.completion.corpus import Corpus
 from codekin.completion.lexicon import BOUNDARY, Tokens, Vocabulary
 from codekin.completion.likelihood import Likelihood, rows_of
@@ -19,13 +21,15 @@ from codekin.completion.recall import LONGEST_MATCH, Memories, continuation, rec
 from codekin.completion.situation import Situation
 
 LONGEST_LINE = 48
-REMEMBERED, COMPOSED = 32, 28
+REMEMBERED = 44
 RANKED = REMEMBERED + COMPOSED
 FOLLOWING = 5
 MOST_ADAPTED = 24
 _NEARNESS_WEIGHT = np.array([1.0, 1.3, 1.6, 2.0])
 _ADAPTED_SHAPE = 4
 _NEARBY = 300
+_SOON, _LATER = 20, 80
+_LINES_ABOVE, _LINES_BELOW = 30, 15
 
 Matrix = NDArray[np.float64]
 
@@ -146,15 +150,15 @@ def ranked_features(corpus: Corpus, situation: Situation) -> tuple[list[Tokens],
 def _shortlist(vocabulary: Vocabulary, situation: Situation, candidates: Candidates, support: Matrix) -> _Shortlist:
     chosen = _promising(support)
     lines = [candidates.lines[number] for number in chosen.tolist()]
-    new = composed(vocabulary, situation, lines, COMPOSED)
-    sources = chosen[[one.source for one in new]] if new else chosen[:0]
-    origin = np.zeros((len(lines) + len(new), 3))
+    new = composed(vocabulary, situation, lines)
+    origin = np.zeros((len(lines) + len(new), 1 + len(Way)))
     origin[: len(lines), 0] = candidates.is_adapted[chosen]
-    origin[len(lines) :, 1] = [one.is_renamed for one in new]
-    origin[len(lines) :, 2] = [not one.is_renamed for one in new]
+    origin[len(lines) + np.arange(len(new)), [1 + one.way for one in new]] = 1
+    supported = support[chosen]
+    none = np.zeros(support.shape[1])
     return _Shortlist(
         lines=[*lines, *(np.array(one.line, np.uint32) for one in new)],
-        support=np.vstack([support[chosen], support[sources]]),
+        support=np.vstack([supported, *(none if one.source is None else supported[one.source] for one in new)]),
         origin=origin,
     )
 
@@ -261,6 +265,7 @@ def _textual(vocabulary: Vocabulary, situation: Situation, lines: Sequence[Token
             *_brackets(vocabulary, situation, flat, starts),
             np.add.reduceat(in_file.astype(np.int64), starts),
             np.add.reduceat(nearby.astype(np.int64), starts) / np.maximum(names, 1),
+            *_awaited(vocabulary, situation, flat, starts),
             *_repeats(situation, so_far, lines),
         ]
     )
@@ -281,6 +286,23 @@ def _brackets(
     return at_end.astype(np.float64), (so_far + lowest).astype(np.float64), np.full(len(starts), float(around))
 
 
+def _awaited(vocabulary: Vocabulary, situation: Situation, flat: Tokens, starts: NDArray[np.int64]) -> list[Matrix]:
+    """Names that follow soon, and later, but did not stand before: in each line, in all; shares of names close by."""
+    words, is_name = vocabulary.traits["word"][flat], vocabulary.traits["is_name"][flat]
+    names = np.maximum(np.add.reduceat(is_name.astype(np.int64), starts), 1)
+    known = _words_in(vocabulary, [situation.before[-_NEARBY:]])
+    columns: list[Matrix] = []
+    for reach in (_SOON, _LATER):
+        following = situation.behind[:reach]
+        is_awaited = _words_in(vocabulary, [following[vocabulary.traits["is_name"][following]]]) & ~known
+        columns.append(np.add.reduceat(is_awaited[words].astype(np.float64), starts))
+        columns.append(np.full(len(starts), np.log1p(float(is_awaited.sum()))))
+    close = [
+        _words_in(vocabulary, [part])[words] & is_name for part in (situation.before[-_SOON:], situation.behind[:_SOON])
+    ]
+    return [*columns, *(np.add.reduceat(each.astype(np.float64), starts) / names for each in close)]
+
+
 def _words_in(vocabulary: Vocabulary, parts: Sequence[Tokens]) -> NDArray[np.bool_]:
     seen = np.zeros(len(vocabulary), bool)
     for part in parts:
@@ -288,13 +310,20 @@ def _words_in(vocabulary: Vocabulary, parts: Sequence[Tokens]) -> NDArray[np.boo
     return seen
 
 
-def _repeats(situation: Situation, so_far: Tokens, lines: Sequence[Tokens]) -> tuple[list[bool], list[bool]]:
-    """Whether the whole line would equal the next one, and the one before."""
-    behind = situation.behind
-    breaks = np.flatnonzero(behind[1:] <= BOUNDARY)
-    following = behind[1 : 1 + int(breaks[0])] if len(breaks) else behind[1:]
-    earlier = np.flatnonzero(situation.before[: situation.line_start] <= BOUNDARY)
-    preceding = situation.before[int(earlier[-1]) + 1 : situation.line_start] if len(earlier) else so_far[:0]
+def _repeats(situation: Situation, so_far: Tokens, lines: Sequence[Tokens]) -> list[list[float]]:
+    """Whether the whole line equals the next one, or the one before; how often it stands close by, and farther off."""
+    above, below = _lines_in(situation.before[: situation.line_start + 1]), _lines_in(situation.behind)
+    near, all_ = Counter([*above[-_LINES_ABOVE:], *below[:_LINES_BELOW]]), Counter([*above, *below])
     whole = [np.concatenate([so_far, line]).tobytes() for line in lines]
-    next_line, line_before = following.tobytes(), preceding.tobytes()
-    return [line == next_line for line in whole], [line == line_before for line in whole]
+    return [
+        [line in below[:1] for line in whole],
+        [line in above[-1:] for line in whole],
+        [np.log1p(near[line]) for line in whole],
+        [np.log1p(all_[line] - near[line]) for line in whole],
+    ]
+
+
+def _lines_in(tokens: Tokens) -> list[bytes]:
+    """The lines between two breaks each."""
+    breaks = np.flatnonzero(tokens <= BOUNDARY).tolist()
+    return [tokens[start + 1 : end].tobytes() for start, end in pairwise(breaks)]
