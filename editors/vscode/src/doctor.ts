@@ -14,7 +14,7 @@ export function registerDoctor(context: vscode.ExtensionContext, server: Server)
   const show = async (found: string): Promise<void> => {
     text = found;
     changed.fire(FINDINGS);
-    await vscode.window.showTextDocument(FINDINGS, { preview: true });
+    await vscode.window.showTextDocument(FINDINGS, { preview: false }); // a preview would take the walkthrough's place
   };
   context.subscriptions.push(
     changed,
@@ -26,6 +26,8 @@ export function registerDoctor(context: vscode.ExtensionContext, server: Server)
 async function examine(server: Server, show: (found: string) => Promise<void>): Promise<void> {
   try {
     const { command, arguments: before } = await findProgram();
+    // The walkthrough's first step counts what comes true while it is open: what was true before does not tick it.
+    await vscode.commands.executeCommand("setContext", "codekin.found", true);
     await show(await runDoctor(command, [...before, "doctor", ...folder(), ...dataFolder()]));
   } catch (error) {
     if (!(error instanceof ServerMissing)) throw error;

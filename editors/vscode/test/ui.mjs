@@ -225,6 +225,10 @@ async function pages(screen) {
       await page.locator(".gettingStartedContainer .step-title", { hasText: step }).first().waitFor(SOON);
     }
     await picture(screen, "walkthrough");
+    await page.locator(".getting-started-step .monaco-button", { hasText: "Look for it" }).first().click(SOON);
+    await page.locator(".tab.active", { hasText: "What the Doctor Found" }).waitFor(SOON);
+    await page.keyboard.press("Control+W");
+    await page.locator(".getting-started-step", { hasText: "Install the server" }).locator(".codicon.complete").waitFor(SOON);
     await page.keyboard.press("Control+W");
   }, screen);
 }
