@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+import pytest
+
 
 def insert(neovim, keys: str) -> None:
     neovim.keys("i" + keys)
@@ -227,7 +229,8 @@ def test_neovims_own_inline_completion_is_used_where_it_exists(start_neovim, scr
     assert neovim.ghost() == ""
 
 
-def test_parts_of_neovims_own_suggestion_can_be_taken(start_neovim, script, project):
+@pytest.mark.parametrize("place", ["{ start_row = 0, start_col = 4 }", "{ start = { row = 0, col = 4 } }"])
+def test_parts_of_neovims_own_suggestion_can_be_taken(start_neovim, script, project, place):
     """Neovim itself can only take all of it; a word and a line are put in by the plugin, and told."""
     neovim = start_neovim()
     neovim.lua(NATIVE)
@@ -242,10 +245,10 @@ def test_parts_of_neovims_own_suggestion_can_be_taken(start_neovim, script, proj
         params.context = { triggerKind = 2 }
         local given = client:request_sync("textDocument/inlineCompletion", params, 5000).result.items[1]
         item = { client_id = client.id, insert_text = given.insertText, command = given.command }
-        item.range = { start = { row = 0, col = 4 } }
+        item.range =
     """
     for call, line in (("accept_word", "x = söß"), ("accept_line", "x = söß(🙂) do")):
-        neovim.lua(suggest if call == "accept_word" else "item = last")
+        neovim.lua(suggest + place if call == "accept_word" else "item = last")
         neovim.lua("last = item")
         assert neovim.lua(f"return require('codekin').{call}()") is True
         neovim.until(lambda line=line: neovim.lines() == [line])

@@ -46,6 +46,14 @@ local function encoding_of(client_id)
   return client and client.offset_encoding or "utf-16"
 end
 
+---Where a `vim.Range` begins, counted from 0: its fields were named otherwise before 0.12 was released.
+---@param range table
+---@return integer row
+---@return integer column
+local function start_of(range)
+  return range.start_row or range.start.row, range.start_col or range.start.col
+end
+
 ---Takes the whole, or puts in what `cut` takes of what is still to be typed.
 ---@param cut? fun(rest: string): string
 ---@return boolean
@@ -53,9 +61,12 @@ function M.accept(cut)
   return vim.lsp.inline_completion.get(cut and {
     on_accept = function(item)
       local row, column = unpack(vim.api.nvim_win_get_cursor(0))
-      local start = item.range and item.range.start or { row = row - 1, col = column }
+      local from_row, from_column = row - 1, column
+      if item.range then
+        from_row, from_column = start_of(item.range)
+      end
       local whole = type(item.insert_text) == "string" and item.insert_text or item.insert_text.value
-      local typed = start.row == row - 1 and math.max(column - start.col, 0) or 0
+      local typed = from_row == row - 1 and math.max(column - from_column, 0) or 0
       local piece = cut(whole:sub(typed + 1))
       vim.api.nvim_paste(piece, false, -1)
       if #whole == typed + #piece then
