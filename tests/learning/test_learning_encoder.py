@@ -12,13 +12,15 @@ from codekin.learning import history
 from codekin.learning.loop import Training, fit
 from codekin.learning.pieces import pieces_of
 from codekin.learning.run import AtHand, Order, learn
+from codekin.learning.subject import subject_of
 from codekin.learning.teaching import judge_of
 from codekin.learning.train_encoder import Subject, between, pupil_of
 from codekin.learning.triplets import Mix
-from codekin.models import checkpoints
+from codekin.models import checkpoints, load_embedder, planner
 from codekin.models.catalogue import catalogue
 from codekin.models.embedders import load_bundled
 from codekin.models.learned import active_embedder, name_of_space, read_learned
+from codekin.settings import Settings
 from codekin.syntax import fragments
 from models.tiny_checkpoints import embedder as tiny_checkpoint
 
@@ -169,3 +171,12 @@ def test_a_batch_that_does_not_fit_is_halved():
     assert student.sizes == [4] * 8
     with pytest.raises(MemoryError):
         list(fit(Greedy(most=0), 8, TRAINING, 1e-3))
+
+
+def test_what_needs_more_memory_than_there_is_is_refused_before_it_begins(monkeypatch):
+    """The machine would swap for an hour, and then the training would be killed."""
+    monkeypatch.setattr(planner, "free_memory", lambda _device: 2 << 30)
+    bundled = load_embedder("codekin_embed")
+    with pytest.raises(LearningError, match="take the method head"):
+        subject_of("full", bundled, Settings())
+    assert subject_of("lora", bundled, Settings()).method == "lora"

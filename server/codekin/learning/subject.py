@@ -16,8 +16,8 @@ from codekin.models.remote import RemoteEmbedder
 from codekin.seams import Embedder
 from codekin.settings import ModelSettings, Settings
 
-TRAINED_TEXTS = 48
-"""Texts of one batch: an anchor, a positive and a negative for each of sixteen triplets."""
+TRAINED_TEXTS = 144
+"""Different texts of one batch at most: three of each of sixteen triplets, two of each of three pairs beside it."""
 
 
 def require_model(wanted: str, serving: str) -> None:
@@ -48,7 +48,7 @@ def subject_of(method: str, embedder: Embedder, settings: Settings) -> Subject:
         raise LearningError(f"{model.key} is too large to learn with all its weights: take the method lora or head.")
     device = planner.device_for(settings.models.device)
     dtype = settings.models.dtype if settings.models.dtype in ("float32", "bfloat16", "float16") else "auto"
-    _require_memory(model, device)
+    _require_memory(method, model, device)
     return Subject(method, model, folder, device, dtype)
 
 
@@ -73,9 +73,15 @@ def _model_of(embedder: Embedder, settings: ModelSettings) -> tuple[Model, Path]
     raise LearningError(f"The weights of {embedder.name} are not on this machine: take the method head.")
 
 
-def _require_memory(model: Model, device: str) -> None:
+def _kept_for_gradients(model: Model) -> int:
+    """The bytes that a batch leaves behind in all layers until its gradients are there, in 16 bits."""
+    return TRAINED_TEXTS * LONGEST * model.layers * (12 * model.hidden + 4 * model.inner) * 2
+
+
+def _require_memory(method: str, model: Model, device: str) -> None:
     """Refuses at once what would end without memory in an hour."""
     needed = planner.need(model, "bfloat16", LONGEST * TRAINED_TEXTS).total
+    needed += _kept_for_gradients(model) if method == FULL else 0
     free = planner.free_memory(device)
     if needed > free:
         raise LearningError(
