@@ -15,7 +15,7 @@ from codekin.completion.filters import within_indentation
 from codekin.completion.gap import Gap
 from codekin.completion.kinship import Find
 from codekin.completion.lately import Lately
-from codekin.completion.prompt import Prompt, prompt_for
+from codekin.completion.prompt import KIN_SHARE, Prompt, prompt_for
 from codekin.completion.repository import Guess, guesses
 from codekin.completion.snippets import Snippet, snippets_for
 from codekin.completion.suggest import SPARE, Wish, context_at, likely_ones, wants_block
@@ -42,7 +42,7 @@ Ticks = Generator[list[Guess], None, T]
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """How a generator is used: the prompt's and the answer's most tokens, and which helpers it gets.
+    """How a generator is used: the most tokens of the text around the cursor and of the answer, and its helpers.
 
     `kin` finds code by meaning, if somebody can; `lately` keeps what was thought at the last key; `repository` is the
     name that some models' prompts begin with.
@@ -123,9 +123,11 @@ def prompt_of(writers: Writers, gap: Gap) -> Prompt:
     """The prompt for a gap, with kin if they are wanted."""
     generation = writers.generation
     kin = kin_for(writers.corpus, gap, generation)
+    # Kin stand before the text, not in its place.
+    most = generation.prompt_tokens + (generation.prompt_tokens // (KIN_SHARE - 1) if kin else 0)
     # A line and the block behind it have to find room, too.
-    most = min(generation.prompt_tokens, writers.generator.context - 2 * generation.max_tokens)
-    return prompt_for(writers.generator, gap, kin, most=most, repository=generation.repository)
+    room = writers.generator.context - 2 * generation.max_tokens
+    return prompt_for(writers.generator, gap, kin, most=min(most, room), repository=generation.repository)
 
 
 def kin_for(corpus: Corpus, gap: Gap, generation: Generation) -> list[Snippet]:

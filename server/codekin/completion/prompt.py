@@ -19,8 +19,8 @@ CHARACTERS_A_TOKEN = 3
 CUT_STEP = 1024
 """Characters by which the beginning of a long text is cut: it then stays in place for as many keys."""
 
-KIN_SHARE, SUFFIX_SHARE = 3, 4
-"""Kin get the third part of a prompt at most, the text behind the cursor the fourth."""
+KIN_SHARE, SUFFIX_SHARE = 4, 4
+"""Kin get the fourth part of a prompt at most, and so does the text behind the cursor."""
 
 LONGEST_BEGUN = 60
 _BEGUN = re.compile(r" ?\w*\Z")
