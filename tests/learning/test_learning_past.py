@@ -1,6 +1,7 @@
 """Earlier texts of functions come from git, whatever the repository is like, and nothing that it asks for is run."""
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -208,6 +209,56 @@ def test_a_clone_without_its_past_fetches_nothing(root, tmp_path):
     assert sorted((partial / ".git" / "objects").rglob("*")) != there  # git itself did ask
 
 
+def test_an_older_git_is_not_led_to_run_a_transport(root, monkeypatch):
+    """It fetches what is missing, and the repository says from where, and by which command."""
+    commit(root, lib__shop=FIRST)
+    commit(root, lib__shop=TODAY)
+    trap = root.parent / "trapped"
+    script, older = root.parent / "trap", root.parent / "bin" / "git"
+    older.parent.mkdir()
+    script.write_text(f"#!/bin/sh\ntouch {trap}\n")
+    older.write_text(f'#!/bin/sh\nunset GIT_NO_LAZY_FETCH\nexec {shutil.which("git")} "$@"\n')
+    for program in (script, older):
+        program.chmod(0o755)
+    hashes = [blob for _, blob in git.edits(root, "HEAD", ["*.ex"])]
+    for blob in hashes:
+        (root / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    settings = {"core.repositoryFormatVersion": "1", "extensions.partialClone": "origin",
+                "remote.origin.promisor": "true", "remote.origin.url": f"ext::{script}",
+                "protocol.ext.allow": "always"}  # fmt: skip
+    for name, value in settings.items():
+        run(root, "config", name, value)
+    monkeypatch.setenv("PATH", f"{older.parent}{os.pathsep}{os.environ['PATH']}")
+    assert earlier(root) == {}
+    assert not trap.exists()
+    subprocess.run(["git", "cat-file", "-p", hashes[0]], cwd=root, check=False, capture_output=True)
+    assert trap.exists()  # the trap works
+
+
+def test_a_program_of_the_repository_is_not_taken_for_git(root, monkeypatch):
+    """A PATH with a relative folder, or an empty one, is searched where git would run: in the repository."""
+    commit(root, lib__shop=FIRST)
+    trap = root.parent / "trapped"
+    (root / "git").write_text(f"#!/bin/sh\n{shutil.which('touch')} {trap}\n")
+    (root / "git").chmod(0o755)
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", f".{os.pathsep}{path}")
+    assert git.commit_of(root)
+    monkeypatch.setenv("PATH", f"/nowhere{os.pathsep}")
+    assert not git.commit_of(root)
+    assert not trap.exists()
+
+
+def test_nobody_waits_for_a_file_that_the_repository_names(root, monkeypatch):
+    """A map of names that never ends would hold the log up to its limit, and fill the memory."""
+    commit(root, lib__shop=FIRST)
+    commit(root, lib__shop=TODAY)
+    os.mkfifo(root.parent / "names")
+    run(root, "config", "mailmap.file", str(root.parent / "names"))
+    monkeypatch.setattr(git, "SECONDS", 5.0)
+    assert "Enum.reduce(0" in earlier(root)["Shop.total/1"]
+
+
 def test_without_git_or_history_there_is_none(root, monkeypatch):
     """A night goes on without: no repository, no commit, a damaged one, no git at all."""
     (root / "lib").mkdir()
@@ -242,6 +293,18 @@ def test_an_answer_that_is_too_long_is_cut(root, monkeypatch):
     monkeypatch.setattr(git, "MOST_BYTES", 150)
     assert len(list(git.edits(root, "HEAD", ["*.ex"]))) == 1
     assert [path for path, _ in git.edits(root, "HEAD", ["*.ex"])] == ["lib/shop.ex"]
+
+
+def test_a_content_that_went_meanwhile_is_left_out(root, monkeypatch):
+    """git may tidy up between two questions, and says of what is gone that it is missing."""
+    commit(root, lib__shop=FIRST)
+    there, gone = git.commit_of(root, "HEAD"), "0" * 40
+    answer = subprocess.run(
+        ["git", "cat-file", "--batch"], cwd=root, input=f"{gone}\n{there}\n".encode(), check=True, capture_output=True
+    ).stdout
+    lists = iter([f"{gone} blob 5\n{there} blob 5\n".encode(), answer])
+    monkeypatch.setattr(git, "_asked", lambda *_: next(lists))
+    assert list(git.contents(root, [gone, there])) == [there]
 
 
 def test_a_process_that_does_not_end_is_ended(root, monkeypatch):

@@ -6,6 +6,7 @@ or runs out of either, the answer is what came by then. Knows paths and hashes, 
 """
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,15 +23,19 @@ _HARMLESS = (
     "core.fsmonitor=false",
     f"core.hooksPath={os.devnull}",
     "core.pager=cat",
+    "log.mailmap=false",
     "log.showSignature=false",
-    "protocol.allow=never",
 )
 _ALONE = {
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_LAZY_FETCH": "1",
     "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_ALLOW_PROTOCOL": "",
 }
+"""No transport may be used, whatever the repository allows (`protocol.ext.allow` goes before `protocol.allow`), and
+however old git is: before 2.39.4 it did not know how to fetch nothing."""
+
 _LOG = (
     "log", "--raw", "-z", "--no-abbrev", "--format=", "--no-merges", "--diff-filter=MR", "--find-renames=100%",
     "--relative", "--no-ext-diff", "--no-textconv", "--ignore-submodules=all", f"-O{os.devnull}",
@@ -75,16 +80,21 @@ def _cut(answer: bytes) -> Iterator[tuple[str, bytes]]:
     """The contents in an answer of `cat-file --batch`: a line with hash, type and size before each, a newline after."""
     start = 0
     while (end := answer.find(b"\n", start)) > 0:
-        name, _, size = answer[start:end].decode("ascii", "replace").split(" ")
-        start = end + 1 + int(size) + 1
-        if start <= len(answer):
-            yield name, answer[end + 1 : start - 1]
+        words = answer[start:end].decode("ascii", "replace").split(" ")
+        start = end + 1
+        if len(words) == 3:  # else it is missing: git tidies up meanwhile
+            start += int(words[2]) + 1
+            if start <= len(answer):
+                yield words[0], answer[end + 1 : start - 1]
 
 
 def _asked(root: Path, words: Iterable[str], lines: Iterable[str] = ()) -> bytes:
     """What git says, `lines` as its input; nothing where it cannot be run."""
+    program = shutil.which("git") or ""
+    if not Path(program).is_absolute():
+        return b""  # by way of a relative folder in the PATH it would be the repository's own
     settings = [word for setting in _HARMLESS for word in ("-c", setting)]
-    command = ["git", "--no-pager", *settings, *words]
+    command = [program, "--no-pager", *settings, *words]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _ALONE
     with tempfile.TemporaryFile() as given:
         given.write("".join(f"{line}\n" for line in lines).encode())
