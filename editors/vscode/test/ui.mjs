@@ -174,7 +174,7 @@ async function writing(screen) {
   }, screen);
 
   await test("other suggestions can be leafed through", async () => {
-    await type("defmodule Storehouse.Others do\n  use GenServer\n\n  def start_link(");
+    await type("defmodule Storehouse.Others do\n  use GenServer\n\n  @impl true\n  def handle_"); // a call, a cast, an info
     await page.keyboard.press("Escape");
     await command("Codekin: Suggest Code Here");
     await ghost(/\S/).waitFor(SOON);
