@@ -90,6 +90,8 @@ async def test_any_client_can_switch_suggestions_off(window, root):
     assert (await switch(on=False))["on"] is False
     assert (await switch(on=True))["on"] is True
     assert await count() == 1
+    over = {"command": "codekin.switchSuggestions", "arguments": [None]}
+    assert (await window.ask("workspace/executeCommand", over))["on"] is False
     wrong = {"command": "codekin.switchSuggestions", "arguments": [{"on": "yes"}]}
     assert "true or false" in (await window.fail("workspace/executeCommand", wrong))["message"]
 
@@ -184,6 +186,29 @@ async def test_what_became_of_a_suggestion_is_told(window, root):
         {**about, "event": "partially_accepted", "length": 2},
         {**about, "event": "accepted"},
     ]
+
+
+async def test_a_part_is_told_before_the_whole(window, root):
+    """Parts come as notifications and the whole as a command: the daemon would take a late part for a new one."""
+    await window.begin(root)
+    uri = window.open((root / "lib" / "a.ex").as_uri(), "a")
+    window.daemon.answers["/complete"] = {"items": [suggestion("bc", 1, 1)], "model": "m", "ms": 1}
+    (item,) = (await window.ask("textDocument/inlineCompletion", ask(uri, 0, 1)))["items"]
+    gate = asyncio.Event()
+
+    async def late(_body):
+        await gate.wait()
+        return {}
+
+    window.daemon.answers["/complete/events"] = late
+    window.notify("codekin/didPartiallyAccept", {"id": "s1", "acceptedLength": 1})
+    number = window.request("workspace/executeCommand", item["command"])
+    await window.until(lambda: window.daemon.bodies("/complete/events"))
+    await window.ask("codekin/status")
+    assert [body["event"] for body in window.daemon.bodies("/complete/events")] == ["partially_accepted"]
+    gate.set()
+    await window.reply(number)
+    assert [body["event"] for body in window.daemon.bodies("/complete/events")] == ["partially_accepted", "accepted"]
 
 
 async def test_each_folder_is_warmed_up_once(window, root):

@@ -67,8 +67,11 @@ def build(connect: Connect, data: Path | None = None) -> tuple[Server, Session]:
     sync = Sync(session, buffers, workspace.refresh)
     completions = inline.Completions(session)
     workspace.refreshers += [completions.warm_up, Hints(session).refresh]
-    accept, switch = feedback_handlers(completions)[inline.DID_ACCEPT], partial(completions.switch)
-    known: dict[str, Feature] = {**commands.COMMANDS, inline.DID_ACCEPT: accept, inline.SWITCH: switch}
+    feedback = feedback_handlers(completions)
+    switch = partial(completions.switch)  # pygls marks what it takes in, which a bound method does not let it do
+    known: dict[str, Feature] = {
+        **commands.COMMANDS, inline.DID_ACCEPT: feedback[inline.DID_ACCEPT], inline.SWITCH: switch
+    }  # fmt: skip
     server.beginnings += [workspace.begin, partial(_announce, server, session, known)]
     features: dict[str, tuple[Feature, Any]] = {
         lsp.INITIALIZED: (workspace.initialized, None),
@@ -93,7 +96,7 @@ def build(connect: Connect, data: Path | None = None) -> tuple[Server, Session]:
         "codekin/learn": (learning.learn, None),
         "codekin/history": (learning.history, None),
         "codekin/rollback": (learning.rollback, None),
-        **{method: (handler, None) for method, handler in feedback_handlers(completions).items()},
+        **{method: (handler, None) for method, handler in feedback.items()},
     }
     for method, (handler, about) in features.items():
         server.feature(method, about)(partial(handler, session))

@@ -60,13 +60,14 @@ class Completions:
 
     async def switch(self, _session: Session, params: Any) -> dict[str, Any]:
         """Suggests by itself or no longer, until the window closes: `{on?, language?}`, over when nothing is said."""
-        match params:
+        given = params if isinstance(params, Mapping) else {}
+        match given:
             case {"on": on} if not isinstance(on, bool):
                 raise UsageError("`on` must be true or false; leave it out to switch over.")
             case {"language": language} if not isinstance(language, str):
                 raise UsageError("`language` must be the id of a language, such as elixir.")
-        language = params.get("language", EVERY_LANGUAGE)
-        if params.get("on", language in self._off):
+        language = given.get("language", EVERY_LANGUAGE)
+        if given.get("on", language in self._off):
             self._off.discard(language)
         else:
             self._off.add(language)
