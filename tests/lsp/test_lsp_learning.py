@@ -76,9 +76,10 @@ async def test_a_failure_is_said_once_and_does_not_stay(window, root):
 async def test_commands_stand_for_the_requests(window, root):
     """A client that knows only commands can learn, look back and go back."""
     await window.begin(root)
-    for command, argument in (("codekin.learn", {"dryRun": True}), ("codekin.rollbackTo", {"checkpoint": "base"})):
+    asked = [("codekin.learn", {"dryRun": True}), *(("codekin.rollbackTo", {"checkpoint": at}) for at in ("base", 3))]
+    for command, argument in asked:
         await window.ask("workspace/executeCommand", {"command": command, "arguments": [argument]})
     history = await window.ask("workspace/executeCommand", {"command": "codekin.learningHistory"})
     assert history == {"runs": [], "active": "base"}
     assert window.daemon.bodies("/learn") == [{"root": str(root), "dry_run": True, "background": True}]
-    assert window.daemon.bodies("/rollback") == [{"root": str(root), "checkpoint": "base"}]
+    assert window.daemon.bodies("/rollback") == [{"root": str(root), "checkpoint": name} for name in ("base", "3")]

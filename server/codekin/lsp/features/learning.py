@@ -30,8 +30,10 @@ async def history(session: Session, params: Any) -> Any:
 
 
 async def rollback(session: Session, params: Any) -> Any:
-    """`{root?, checkpoint?}` to `{message, active}`; without a checkpoint, to the one before."""
+    """`{root?, checkpoint?}` to `{message, active}`; without a checkpoint or a run's number, to the one before."""
     checkpoint = params.get("checkpoint") if isinstance(params, Mapping) else None
+    if isinstance(checkpoint, int):
+        checkpoint = str(checkpoint)
     return await session.post("/rollback", {"root": _root(session, params), "checkpoint": checkpoint})
 
 
