@@ -12,7 +12,7 @@ import numpy as np
 from codekin.errors import StoreError
 from codekin.index import Index
 from codekin.learning.kinship import near_copies
-from codekin.learning.pieces import TESTS, Known, Piece, bare_code, letters, pieces_of, split
+from codekin.learning.pieces import TESTS, Known, Piece, other_code, pieces_of, split
 from codekin.learning.triplets import Mined, Mix, analyze_triplets, mine_triplets, require_enough, spelled_out
 from codekin.records import Fragment
 from codekin.seams import Vectors
@@ -112,8 +112,7 @@ def _versions(learned: Sequence[Piece], earlier: Mapping[Known, str]) -> list[Pi
     found = []
     for piece in sorted((one for one in learned if one.known in earlier), key=lambda one: one.fragment.digest):
         text = earlier[piece.known]
-        code = bare_code(piece.fragment.language, text)
-        if code and letters(code) != letters(piece.code):
+        if code := other_code(piece, text):
             found.append(Piece(replace(piece.fragment, text=text), code, earlier=True))
     return found[:MOST_VERSIONS]
 

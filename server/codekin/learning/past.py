@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from codekin.learning import git
-from codekin.learning.pieces import KINDS, LANGUAGES, Known, Piece, bare_code, letters
+from codekin.learning.pieces import KINDS, LANGUAGES, Known, Piece, other_code
 from codekin.syntax import LANGUAGES as SYNTAX
 from codekin.syntax import fragments
 from codekin.syntax.secrets import holds_secret
@@ -35,12 +35,7 @@ def earlier_texts(root: Path, folder: Path, pieces: Sequence[Piece], revision: s
     if found is None:
         found = _read(root, commit, paths)
         _keep(folder / CACHE, key, found)
-    return {piece.known: found[piece.known] for piece in pieces if _differs(piece, found.get(piece.known, ""))}
-
-
-def _differs(piece: Piece, text: str) -> bool:
-    code = bare_code(piece.fragment.language, text)
-    return bool(code) and letters(code) != letters(piece.code)
+    return {piece.known: found[piece.known] for piece in pieces if other_code(piece, found.get(piece.known, ""))}
 
 
 def _read(root: Path, commit: str, paths: Iterable[str]) -> dict[Known, str]:

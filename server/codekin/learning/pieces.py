@@ -179,6 +179,12 @@ def split(pieces: Sequence[Piece], held_out: float) -> tuple[list[Piece], list[P
     return learned, [piece for piece in pieces if piece.share < held_out]
 
 
+def other_code(piece: Piece, text: str) -> str:
+    """The bare code of another text of a piece; empty where it says the same, or nothing."""
+    code = bare_code(piece.fragment.language, text)
+    return code if letters(code) != letters(piece.code) else ""
+
+
 def letters(code: str) -> str:
     """The code without blanks and signs: the same where only the layout differs."""
     return re.sub(r"\W+", "", code)

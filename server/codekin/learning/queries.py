@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from codekin.learning.pieces import Known, Piece, bare_code, letters
+from codekin.learning.pieces import Known, Piece, other_code
 
 KINDS = ("sentence", "renamed", "half", "role", "version")
 MOST_SAME_ROLE = 40
@@ -42,8 +42,7 @@ def questions(
         others = [other for other in by_role[piece.role] if _elsewhere(pieces[other], piece)]
         if 1 <= len(others) <= MOST_SAME_ROLE:
             found.append(Question("role", piece.code, tuple(others), at))
-        old = bare_code(piece.fragment.language, (earlier or {}).get(piece.known, ""))
-        if old and letters(old) != letters(piece.code):
+        if old := other_code(piece, (earlier or {}).get(piece.known, "")):
             found.append(Question("version", old, (at,)))
     return found
 
