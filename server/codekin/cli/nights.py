@@ -4,6 +4,7 @@ The timer asks every hour; what is due, the daemon decides by the settings, so c
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def install(
     for path in timer.files:
         say(f"Wrote {path}.")
     if left and start and shutil.which(timer.ask[0]) is None:
-        say(f"There is no {timer.ask[0]} here: have cron run `{' '.join(_command_of(data_dir))}` every hour instead.")
+        say(f"There is no {timer.ask[0]} here: have cron run `{shlex.join(_command_of(data_dir))}` every hour instead.")
         return 0
     for step in left:
         say(f"To start it: {step}")
