@@ -6,6 +6,8 @@ import pytest
 
 from codekin.completion.filters import cut_to_parse, filtered
 from codekin.completion.gap import Gap
+from codekin.completion.repository import Guess
+from codekin.completion.suggest import Wish, likely_ones
 from codekin.syntax import error_count
 
 
@@ -113,3 +115,22 @@ def _opened(language, text):
     from codekin.completion.balance import balance
 
     return balance(language, text).opened
+
+
+@pytest.mark.parametrize(
+    ("wanted", "threshold", "expected"),
+    [
+        (1, 0.1, ["call"]),
+        (3, 0.1, ["call", "cast", "info"]),
+        (1, 0.5, []),
+        (3, 0.5, []),
+        (3, 0.0, ["call", "cast", "info"]),
+    ],
+)
+def test_alternatives_come_with_one_that_is_likely(wanted, threshold, expected):
+    """Who asks for others would be shown none, or guesses would appear of which not even the best is likely."""
+    gap = Gap("lib/a.ex", "elixir", "defmodule A do\n  def handle_", "\nend\n")
+    found = [Guess("cast", 0.03), Guess("call", 0.2), Guess("info", 0.02)]
+    likely = likely_ones(gap, Wish(alternatives=wanted, threshold=threshold), found)
+    assert sorted(guess.text for guess in likely) == expected
+    assert not likely or threshold == 0.0 or likely[0].text == "call"

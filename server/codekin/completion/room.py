@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 REMEMBERED = 500
 FOLLOW_SECONDS = 2.0
 LEAST_CHANCE = 0.005
-"""Of what is shown when the user asks: below, none of the lines measured was right, and they were a third alike."""
+"""Of the best one when the user asks: below, none of the lines measured was right, and they were a third alike."""
 
 REPOSITORY = "repository"
 

@@ -21,7 +21,10 @@ Tell = Callable[[Guess], None]
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """How completions are wanted: how many, from which confidence on, one line or (with auto, by syntax) a block."""
+    """How completions are wanted: how many, one line or (with auto, by syntax) a block.
+
+    The best one has to be as likely as `threshold`; the alternatives to it need not.
+    """
 
     alternatives: int = 1
     threshold: float = 0.0
@@ -56,11 +59,15 @@ def suggestions(
 
 
 def likely_ones(gap: Gap, wish: Wish, found: Sequence[Guess]) -> list[Guess]:
-    """The guesses that are likely enough and may stand at the cursor."""
+    """The guesses that may stand at the cursor and are likely enough; behind them their alternatives, if wanted."""
     context = context_at(gap)
     if context.kind != "code" and not gap.line_before.strip():
         return []
-    return [guess for guess in found if guess.confidence >= wish.threshold and fits(gap, context, guess.text)]
+    fitting = [guess for guess in found if fits(gap, context, guess.text)]
+    likely = [guess for guess in fitting if guess.confidence >= wish.threshold]
+    return (
+        [*likely, *(guess for guess in fitting if guess not in likely)] if likely and wish.alternatives > 1 else likely
+    )
 
 
 def context_at(gap: Gap) -> CursorContext:
