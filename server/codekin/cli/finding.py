@@ -72,7 +72,7 @@ def search(
 
 
 def duplicates(
-    folder: Annotated[Path, typer.Argument(metavar="[PATH]", help="The workspace's folder.")] = Path(),
+    folder: Annotated[Path, typer.Argument(metavar="PATH", help="The workspace's folder.")] = Path(),
     limit: options.Limit = 100,
     min_score: options.MinScore = 0.0,
     language: options.Languages = None,

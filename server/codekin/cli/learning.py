@@ -15,7 +15,7 @@ from codekin.cli.roots import find_root
 from codekin.cli.waiting import follow, wait_until_ready
 from codekin.daemon.client import Client
 
-Workspace = Annotated[Path, typer.Argument(metavar="[PATH]", help="The workspace's folder.")]
+Workspace = Annotated[Path, typer.Argument(metavar="PATH", help="The workspace's folder.")]
 Method = Annotated[str, typer.Option("--method", help="head, lora or full; the setting otherwise.", show_default=False)]
 Epochs = Annotated[
     int, typer.Option("--epochs", min=0, max=100, help="Passes over the triplets; 0: as set.", show_default=False)
@@ -111,7 +111,11 @@ def history(path: Workspace = Path(), json: options.Json = False, data_dir: opti
 
 def rollback(
     checkpoint: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help='A run of the history, a checkpoint, or "base".')
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help='A run by its number in `codekin history`, a checkpoint, or "base"; else the model before.',
+        ),
     ] = None,
     path: Annotated[Path, typer.Option("--root", help="The workspace's folder.")] = Path(),
     json: options.Json = False,
