@@ -97,8 +97,9 @@ class School:
         )
         figures = {"over_base": points(base, served), "over_first": points(first, served)}
         row = {"night": number, "commit": commit[:10], "embedded": embedded, "decision": run.decision, **figures}
-        print(json.dumps({**row, "general": self._general()}), flush=True)
-        return {**row, "general": self._general()}
+        row["general"] = self._general()
+        print(json.dumps(row), flush=True)
+        return row
 
     def print_general(self, rows: Path | None) -> None:
         """What serves after the last night against the base, on sets that no night has seen."""
