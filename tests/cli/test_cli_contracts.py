@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from codekin.cli.learning import _chart
 from daemons import eventually
 
 HIT = {"path", "name", "kind", "language", "start_line", "end_line", "code_line", "score", "reasons"}
@@ -228,3 +229,10 @@ def test_no_command_shows_the_overview_on_standard_output(codekin, data):
     done = codekin()
     assert "similar" in done.out
     assert str(data)
+
+
+def test_the_chart_is_drawn_to_scale():
+    """A tenth of a point would look like a leap, and one run alone like a history."""
+    assert _chart([0.5]) == ""
+    assert _chart([0.6232, 0.6228]) == "0.623 ▁▁ 0.623"
+    assert _chart([0.5, 0.6, 0.7]) == "0.500 ▁▅█ 0.700"

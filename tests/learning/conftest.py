@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
-from learning_samples import NoisyEmbedder, built_index
+from learning_samples import NoisyEmbedder, application, built_index
+
+from daemons import private_data
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +22,21 @@ def shared_index(tmp_path_factory, embedder):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "learning"
+
+
+@pytest.fixture
+def data(monkeypatch):
+    """A data folder with daemons of its own."""
+    with private_data(monkeypatch) as folder:
+        yield folder
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """The application as a workspace on the disk."""
+    folder = tmp_path / "app"
+    for path, text in application(50).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text)
+    (folder / "mix.exs").write_text("defmodule App.MixProject do\nend\n")
+    return folder

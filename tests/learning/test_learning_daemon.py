@@ -7,33 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from learning_samples import application
 
 from codekin import places
 from codekin.daemon.client import Client
 from codekin.learning import history
 from codekin.models import checkpoints
 from codekin.models.heads import head_space
-from daemons import eventually, kill, private_data, processes_of
+from daemons import eventually, kill, processes_of
 
 CODEKIN = Path(sys.executable).with_name("codekin")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-
-
-@pytest.fixture
-def data(monkeypatch):
-    with private_data(monkeypatch) as folder:
-        yield folder
-
-
-@pytest.fixture
-def root(tmp_path):
-    folder = tmp_path / "app"
-    for path, text in application(50).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    (folder / "mix.exs").write_text("defmodule App.MixProject do\nend\n")
-    return folder
 
 
 def codekin(*words: object) -> tuple[int, str, str]:

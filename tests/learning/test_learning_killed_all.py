@@ -9,32 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from learning_samples import application, module
+from learning_samples import module
 
 from codekin import places
 from codekin.daemon.client import Client
 from codekin.learning.history import USED
 from codekin.models import checkpoints
-from daemons import COMMAND, kill, private_data, processes_of
+from daemons import COMMAND, kill, processes_of
 
 KILLS = int(os.environ.get("CODEKIN_TEST_DAEMON_KILLS", "4"))
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 + 120 * KILLS)]
-
-
-@pytest.fixture
-def data(monkeypatch):
-    with private_data(monkeypatch) as folder:
-        yield folder
-
-
-@pytest.fixture
-def root(tmp_path):
-    folder = tmp_path / "app"
-    for path, text in application(40).items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text)
-    (folder / "mix.exs").write_text("defmodule App.MixProject do\nend\n")
-    return folder
 
 
 def begun(*words: object) -> subprocess.Popen:

@@ -6,7 +6,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from codekin.cli.learning import _chart
 from codekin.errors import SettingsError
 from codekin.learning.history import ACTIVATED, FAILED, INTERRUPTED, KEPT, SKIPPED, Run
 from codekin.learning.schedule import BY_SCHEDULE, Machine, due, last_planned, next_planned
@@ -122,10 +121,3 @@ def test_bad_settings_are_named(change, word):
     """A cron line or a time zone that cannot be read is said by its key."""
     with pytest.raises(SettingsError, match=rf"learning\.{word}"):
         last_planned(at("2026-03-03 02:00"), replace(NIGHTLY, **change))
-
-
-def test_the_chart_is_drawn_to_scale():
-    """A tenth of a point would look like a leap, and one run alone like a history."""
-    assert _chart([0.5]) == ""
-    assert _chart([0.6232, 0.6228]) == "0.623 ▁▁ 0.623"
-    assert _chart([0.5, 0.6, 0.7]) == "0.500 ▁▅█ 0.700"
