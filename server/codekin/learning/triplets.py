@@ -80,9 +80,10 @@ def require_enough(pieces: Sequence[Piece]) -> None:
     """Raises NothingToLearnError where there is too little Elixir to learn from."""
     beam = [piece for piece in pieces if piece.fragment.language == BEAM]
     lines = sum(piece.code.count("\n") + 1 for piece in beam)
+    functions = "function" if len(beam) == 1 else "functions"
     if len(beam) < LEAST_PIECES or lines < LEAST_LINES:
         raise NothingToLearnError(
-            f"Not enough BEAM code: {len(beam)} Elixir functions with {lines} lines, and learning needs at least"
+            f"Not enough BEAM code: {len(beam)} Elixir {functions} with {lines} lines, and learning needs at least"
             f" {LEAST_PIECES} with {LEAST_LINES} lines; nothing was trained."
         )
 

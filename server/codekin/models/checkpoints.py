@@ -131,7 +131,7 @@ def _checked(folder: Path, name: str) -> dict[str, bytes]:
     """The contents of a checkpoint's files, each as its hash says."""
     place = folder / name
     if not _is_name(name) or place.is_symlink() or not place.is_dir():
-        raise CheckpointError(f"There is no checkpoint {name!r}: `codekin history` shows those there are.")
+        raise CheckpointError(f"There is no checkpoint {name!r}: name a run by its number in `codekin history`.")
     try:
         hashes = json.loads((place / MANIFEST).read_text(encoding="utf-8"))
         contents = {file: _plain_file(place / file) for file in hashes}

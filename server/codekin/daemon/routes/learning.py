@@ -70,7 +70,7 @@ async def rollback(request: Request) -> Response:
     workspace = daemon.workspaces.get(asked.root())
     active = await school_of(daemon).roll_back(workspace, asked.optional_text("checkpoint"))
     named = "the model as it came" if active == BASE else f"checkpoint {active}"
-    when = "once all is embedded anew, and as before until then" if workspace.state == "indexing" else "now"
+    when = "once all is embedded anew, and as before until then" if workspace.state == "indexing" else "from now on"
     return JSONResponse({"message": f"{workspace.root.name} is searched with {named} {when}.", "active": active})
 
 
