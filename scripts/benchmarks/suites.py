@@ -1,10 +1,11 @@
 """Runs the editors' suites many times in a row and prints how many of the last runs were green.
 
-    python scripts/benchmarks/suites.py [SUITE ...] [--runs 10] [--until-green] [--folder FOLDER]
+    python scripts/benchmarks/suites.py [SUITE ...] [--runs 10] [--until-green] [--table] [--folder FOLDER]
 
 The suites take turns, so that a busy minute does not fall on one alone. Each run is a line of FOLDER/runs.txt; the
 whole output of a run that failed is kept beside it. A failure begins the suite's count anew; `--until-green` goes on
-until each suite has its runs in a row. Nothing is installed: run `scripts/test -m editor` once before.
+until each suite has its runs in a row; `--table` runs nothing and prints what the folder has. Nothing is installed:
+run `scripts/test -m editor` once before.
 """
 
 import argparse
@@ -34,11 +35,15 @@ def main() -> None:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all, if none is named")
     parser.add_argument("--runs", type=int, default=10, help="in a row, of each suite")
     parser.add_argument("--until-green", action="store_true")
+    parser.add_argument("--table", action="store_true")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / ".editors" / "runs")
     arguments = parser.parse_args()
     if unknown := set(arguments.suites) - set(SUITES):
         parser.error(f"there is no suite {', '.join(sorted(unknown))}; there are {', '.join(SUITES)}")
     arguments.folder.mkdir(parents=True, exist_ok=True)
+    if arguments.table:
+        print(table(kept(arguments.folder / "runs.txt")))
+        return
     runs = repeat(arguments.suites or list(SUITES), arguments.runs, arguments.until_green, arguments.folder)
     print(table(runs))
     sys.exit(any(in_a_row(green for green, _ in done) < arguments.runs for done in runs.values()))
@@ -72,6 +77,15 @@ def run(suite: str, number: int, folder: Path) -> tuple[bool, float]:
     if not green:
         (folder / f"{suite}-{number}.log").write_text(done.stdout + done.stderr)
     return green, seconds
+
+
+def kept(file: Path) -> dict[str, list[tuple[bool, float]]]:
+    """The runs in a file, in its order; a line that is not of a run is a remark."""
+    runs: dict[str, list[tuple[bool, float]]] = {suite: [] for suite in SUITES}
+    for words in map(str.split, file.read_text().splitlines()):
+        if words[1] in runs:
+            runs[words[1]].append((words[3] == "green", float(words[4])))
+    return {suite: done for suite, done in runs.items() if done}
 
 
 def in_a_row(greens: Iterable[bool]) -> int:
