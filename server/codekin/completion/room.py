@@ -281,7 +281,7 @@ def _wish(question: Question, settings: CompletionSettings) -> Wish:
     threshold = settings.threshold if question.threshold is None else question.threshold
     return Wish(
         alternatives=max(1, question.alternatives),
-        threshold=LEAST_CHANCE if question.is_invoked else threshold,
+        threshold=min(LEAST_CHANCE, threshold) if question.is_invoked else threshold,
         extent=settings.multiline,
     )
 
