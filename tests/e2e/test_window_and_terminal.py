@@ -43,6 +43,9 @@ def test_window_and_terminal_give_one_answer(window, codekin, root, data):
         (hit["path"], hit["start_line"], hit["score"]) for hit in printed
     ]
     assert len(shown) == 6
+    clear = window.ask("codekin/similar", {**place, "hideNoise": True})["hits"]
+    assert clear == [hit for hit in shown if hit in clear]
+    assert 0 < len(clear) < 6
     assert (len(daemons_of(data)), len(indexers_of(data))) == (1, 1)
 
 

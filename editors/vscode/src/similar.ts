@@ -38,7 +38,7 @@ async function showSimilar(server: Server, kin: KinTree, asked: ShowSimilar): Pr
 
 async function ask(server: Server, asked: ShowSimilar): Promise<Hits | undefined> {
   const { uri, ...where } = asked;
-  const answer = await server.request<Hits>("codekin/similar", { textDocument: { uri }, ...where });
+  const answer = await server.request<Hits>("codekin/similar", { textDocument: { uri }, ...where, hideNoise: true });
   if (answer?.degraded) void vscode.window.setStatusBarMessage(`Codekin: ${answer.degraded}`, 5000);
   return answer;
 }

@@ -46,6 +46,7 @@ def similar(
         spot = parse_place(place)
         folder = find_root(data, spot.path, root)
         asked |= {"path": str(spot.path), "line": spot.line} | ({"end_line": spot.end_line} if spot.end_line else {})
+    asked["hide_noise"] = not json
     return _show(_ask(data, folder, "/similar", asked, wait=not no_wait), json=json)
 
 

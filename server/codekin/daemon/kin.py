@@ -4,7 +4,7 @@ Runs in worker threads. Knows nothing of HTTP.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from textwrap import dedent
 from typing import TYPE_CHECKING
 
@@ -39,13 +39,19 @@ class Found:
     space: str
     degraded: str
 
+    def without_noise(self) -> "Found":
+        """The same without the hits that are noise beside the best of their language."""
+        from codekin import retrieval  # noqa: PLC0415 - brings numpy
+
+        return replace(self, hits=retrieval.worth_showing(self.hits))
+
 
 def kin_of(engine: Engine, workspace: Workspace, query: Fragment, filters: Filters, limit: int) -> Found:
-    """Code like a fragment, without what is noise beside the best."""
+    """Code like a fragment."""
     from codekin import retrieval  # noqa: PLC0415 - brings numpy
 
     def ask(index: "Index", embedder: "Embedder | None", view: "View") -> Sequence[Hit]:
-        return retrieval.worth_showing(retrieval.similar(index, embedder, query, filters, limit, view=view))
+        return retrieval.similar(index, embedder, query, filters, limit, view=view)
 
     return _of_one_space(engine, workspace, ask, query.digest)
 

@@ -123,11 +123,12 @@ def _asked_lines(params: Mapping[str, Any]) -> dict[str, int]:
 
 
 def limits(params: Mapping[str, Any]) -> dict[str, Any]:
-    """`limit` and `filters` of the params in the daemon's terms."""
+    """`limit`, `filters` and `hideNoise` of the params in the daemon's terms."""
     given = params.get("filters")
     filters = {FILTERS.get(name, name): value for name, value in given.items()} if isinstance(given, Mapping) else {}
     limit = {"limit": params["limit"]} if isinstance(params.get("limit"), int) else {}
-    return limit | ({"filters": filters} if filters else {})
+    noise = {"hide_noise": True} if params.get("hideNoise") is True else {}
+    return limit | noise | ({"filters": filters} if filters else {})
 
 
 def _snippet_path(params: Mapping[str, Any]) -> dict[str, str]:

@@ -20,7 +20,7 @@ end
 ---@param lines? { [1]: integer, [2]: integer } first and last, counted from 1
 ---@param way? string
 function M.find(lines, way)
-  local params = { textDocument = vim.lsp.util.make_text_document_params(), limit = config.values.limit }
+  local params = { textDocument = vim.lsp.util.make_text_document_params(), limit = config.values.limit, hideNoise = true }
   if lines then
     local start, finish = { line = lines[1] - 1, character = 0 }, { line = lines[2], character = 0 }
     params.range = { start = start, ["end"] = finish }
@@ -41,7 +41,7 @@ function M.show(argument, way)
     return
   end
   local params = { textDocument = { uri = argument.uri }, position = argument.position, range = argument.range }
-  params.limit = config.values.limit
+  params.limit, params.hideNoise = config.values.limit, true
   client.ask("codekin/similar", params, function(result)
     show(result, "Similar to", way)
   end)

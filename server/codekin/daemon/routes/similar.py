@@ -20,7 +20,7 @@ from codekin.records import Fragment
 async def similar(request: Request) -> Response:
     """By place: {"root", "path", "text"?, "line", "end_line"?}; by text: {"root", "snippet", "language"?, "path"?}.
 
-    Both take "limit" and "filters". Gives {"query", "hits", "space", "ms"} and, where vectors
+    Both take "limit", "filters" and "hide_noise". Gives {"query", "hits", "space", "ms"} and, where vectors
     had no part in it, "degraded" with the reason. Lines are 1-based and inclusive.
     """
     daemon = daemon_of(request)
@@ -28,11 +28,12 @@ async def similar(request: Request) -> Response:
     asked = await Asked.of(request)
     workspace = daemon.workspaces.get(asked.root())
     limit = asked.number("limit", workspace.settings.similar.limit, low=1, high=HITS_LIMIT)
-    filters = asked.filters()
+    filters, hide_noise = asked.filters(), asked.flag("hide_noise")
 
     def find() -> tuple[Fragment, Found]:
         query = _query(asked, workspace)
-        return query, kin_of(daemon.engine, workspace, query, filters, limit)
+        found = kin_of(daemon.engine, workspace, query, filters, limit)
+        return query, found.without_noise() if hide_noise else found
 
     query, found = await daemon.workers.run(Priority.QUERY, find)
     return JSONResponse(found_answer(query_row(query), found, began))
