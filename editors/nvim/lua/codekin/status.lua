@@ -14,14 +14,20 @@ M.current = nil
 ---@type table<string, string>
 local WRONG = { Error = "Codekin: %s", Warning = "Codekin: %s See :checkhealth codekin." }
 
----Takes a new state in; what is wrong is told once.
+---What was told last of what is wrong, until all is well.
+---@type string?
+local told = nil
+
+---Takes a new state in; what is wrong is told once, though there be work in between.
 ---@param status codekin.Status
 function M.update(status)
-  local before = M.current
   M.current = status
-  local is_known = before and before.kind == status.kind and before.message == status.message
-  if WRONG[status.kind] and not is_known then
-    vim.notify(WRONG[status.kind]:format(status.message), vim.log.levels.WARN)
+  local wrong = WRONG[status.kind] and WRONG[status.kind]:format(status.message)
+  if wrong and wrong ~= told then
+    vim.notify(wrong, vim.log.levels.WARN)
+  end
+  if wrong or status.kind == "Normal" and not status.busy then
+    told = wrong
   end
   vim.api.nvim_exec_autocmds("User", { pattern = "CodekinStatus", data = status })
   vim.cmd.redrawstatus()
