@@ -52,4 +52,14 @@ end
 
 check("display_lines", { "    a", "b" }, text.display_lines("\ta\nb", 4))
 
+local status, notices, notify = require("codekin.status"), {}, vim.notify
+vim.notify = function(message)
+  notices[#notices + 1] = message
+end
+for _, state in ipairs({ { "Warning", false }, { "Normal", true }, { "Warning", false }, { "Normal", false }, { "Warning", false } }) do
+  status.update({ kind = state[1], busy = state[2], message = state[1], folders = {} })
+end
+vim.notify = notify
+check("what is wrong is told once, and again after all was well", 2, #notices)
+
 os.exit(failures == 0 and 0 or 1)
