@@ -13,7 +13,6 @@ from codekin.daemon.app import build
 from codekin.daemon.engine import Engine
 from codekin.daemon.workspaces import Workspace
 from codekin.index import FileState, Index
-from daemons import private_data
 
 HANDLER = """defmodule App.{name} do
   use App, :controller
@@ -25,12 +24,6 @@ HANDLER = """defmodule App.{name} do
 end
 """
 TYPED = "defmodule App.Ticket do\n  \nend\n"
-
-
-@pytest.fixture
-def data(monkeypatch):
-    with private_data(monkeypatch) as folder:
-        yield folder
 
 
 @pytest.fixture

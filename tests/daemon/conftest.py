@@ -1,16 +1,8 @@
-"""A data folder with daemons of its own, and a small workspace."""
+"""A small workspace."""
 
 from pathlib import Path
 
 import pytest
-
-from daemons import private_data
-
-
-@pytest.fixture
-def data(monkeypatch):
-    with private_data(monkeypatch) as folder:
-        yield folder
 
 
 @pytest.fixture

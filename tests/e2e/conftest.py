@@ -12,15 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "benchmarks"))
 
 from window import COMMAND, Window
 
-from daemons import private_data
-
 SAMPLE = Path(__file__).parents[2] / "examples" / "mixed"
-
-
-@pytest.fixture
-def data(monkeypatch):
-    with private_data(monkeypatch) as folder:
-        yield folder
 
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 from learning_samples import NoisyEmbedder, application, built_index
 
-from daemons import private_data
-
 
 @pytest.fixture(scope="session")
 def embedder() -> NoisyEmbedder:
@@ -22,13 +20,6 @@ def shared_index(tmp_path_factory, embedder):
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "learning"
-
-
-@pytest.fixture
-def data(monkeypatch):
-    """A data folder with daemons of its own."""
-    with private_data(monkeypatch) as folder:
-        yield folder
 
 
 @pytest.fixture
