@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from codekin.completion.corpus import corpus_of
-from codekin.completion.evaluation import gap_of, texts_of
-from codekin.completion.features import RANKED, ranked_features
-from codekin.completion.situation import situation_of
+from codekin.completion.context import read_context
+from codekin.completion.corpus_snapshot import build_corpus
+from codekin.completion.evaluation import read_sources, row_cursor
+from codekin.completion.features import MAX_RANKED, candidate_features
 
 HIDDEN, HIDDEN_NOTHING = 32, 16
 FARTHEST = 5.0
@@ -94,16 +94,17 @@ def _cached(root: Path, rows: Path, cache: Path | None) -> Cases:
 
 def collect(root: Path, rows: Sequence[dict[str, str]]) -> Cases:
     """The features of every row's candidates."""
-    corpus = corpus_of(texts_of(root))
+    corpus = build_corpus(read_sources(root))
     found = []
     for row in rows:
-        situation = situation_of(corpus.vocabulary, gap_of(row))
-        lines, features = ranked_features(corpus, situation)
-        texts = [corpus.vocabulary.join(line.tolist())[len(situation.typed) :].strip() for line in lines]
+        context = read_context(corpus.vocabulary, row_cursor(row))
+        lines, features = candidate_features(corpus, context)
+        texts = [corpus.vocabulary.join(line.tolist())[len(context.typed) :].strip() for line in lines]
         found.append((features, [text == row["truth"].strip() for text in texts]))
     width = max(features.shape[1] for features, _ in found)
     cases = Cases(
-        np.zeros((len(rows), RANKED, width), np.float32), *(np.zeros((len(rows), RANKED), bool) for _ in range(2))
+        np.zeros((len(rows), MAX_RANKED, width), np.float32),
+        *(np.zeros((len(rows), MAX_RANKED), bool) for _ in range(2)),
     )
     for at, (features, is_right) in enumerate(found):
         count = len(is_right)

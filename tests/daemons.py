@@ -60,7 +60,7 @@ def daemons_of(data: Path) -> list[int]:
 
 def indexers_of(data: Path) -> list[int]:
     """The process ids of a data folder's indexers."""
-    return [process.pid for process in processes_of(data, "codekin.ingest.child")]
+    return [process.pid for process in processes_of(data, "codekin.indexing.process")]
 
 
 def eventually(holds: Callable[[], object]) -> None:

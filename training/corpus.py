@@ -14,15 +14,24 @@ from pathlib import Path
 SOURCES = Path(__file__).with_name("sources.toml")
 LANGUAGE_OF = {
     ".ex": "elixir", ".exs": "elixir", ".erl": "erlang", ".cpp": "cpp", ".cc": "cpp", ".hpp": "cpp", ".h": "cpp",
+    ".c": "c", ".py": "python", ".go": "go", ".rs": "rust", ".js": "javascript",
 }  # fmt: skip
 SIGNS = {
     "MIT": r"MIT License|Permission is hereby granted, free of charge|LICENSES/MIT",
     "Apache-2.0": r"Apache License|Apache-2\.0",
     "ISC": r"Permission to use, copy, modify",
+    "BSD-2-Clause": r"Redistribution and use in source and binary forms",
     "BSD-3-Clause": r"Redistribution and use in source and binary forms",
     "BSL-1.0": r"Boost Software License",
 }
 FORBIDDEN = re.compile(r"rosetta|exercism|humaneval|mbpp|thealgorithms|poj", re.IGNORECASE)
+NEVER = frozenset(
+    """
+    oban oban_web credo livebook plausible analytics teslamate hexpm changelog.com taskwarrior flameshot plug leveldb
+    fmt re2 spdlog libuv
+    """.split()  # noqa: SIM905 - a table of words reads best as words
+)
+"""Repositories that measure Codekin: neither trained on nor part of a development set."""
 LARGEST = 200_000
 
 
@@ -55,21 +64,29 @@ def load_sources(table: Path = SOURCES) -> list[Source]:
 
 def files(source: Source, clones: Path) -> Iterator[SourceFile]:
     """The source's code files; none where the clone is missing or its licence is another."""
-    folder = clones / source.repository.replace("/", "+") / "repo"
-    folder = folder / ".git" if (folder / ".git").exists() else folder
-    if not folder.exists() or not _licensed(folder, source.licence):
-        print(f"left out: {source.repository} (no clone, or no {source.licence} licence found)")
+    folder = clone_of(source, clones)
+    if folder is None:
+        print(f"left out: {source.repository} (measures Codekin, no clone, or no {source.licence} licence found)")
         return
     wanted = [
         (path, LANGUAGE_OF[Path(path).suffix])
-        for path in _git(folder, "ls-tree", "-r", "-z", "--name-only", "HEAD").split("\0")
+        for path in git(folder, "ls-tree", "-r", "-z", "--name-only", "HEAD").split("\0")
         if Path(path).suffix in LANGUAGE_OF and not FORBIDDEN.search(path)
     ]
     matches = [(path, language, task) for path, language in wanted if (task := task_of(source, path)) is not None]
-    texts = _read_all(folder, [path for path, _, _ in matches])
+    texts = read_all(folder, [f"HEAD:{path}" for path, _, _ in matches])
     for (path, language, task), text in zip(matches, texts, strict=True):
         if text and len(text) <= LARGEST:
             yield SourceFile(path, language, text, task)
+
+
+def clone_of(source: Source, clones: Path) -> Path | None:
+    """The git folder of a source that may be read, None of one that may not or is absent."""
+    folder = clones / source.repository.replace("/", "+") / "repo"
+    folder = folder / ".git" if (folder / ".git").exists() else folder
+    if source.repository.split("/")[1] in NEVER or not folder.exists() or not _licensed(folder, source.licence):
+        return None
+    return folder
 
 
 def task_of(source: Source, path: str) -> str | None:
@@ -92,24 +109,26 @@ def slug(title: str) -> str:
 
 
 def _licensed(folder: Path, licence: str) -> bool:
-    names = _git(folder, "ls-tree", "-r", "--name-only", "HEAD").split("\n")
+    names = git(folder, "ls-tree", "-r", "--name-only", "HEAD").split("\n")
     files_ = [
         n
         for n in names
         if n.count("/") <= 1 and re.match(r"(.*/)?(licen[cs]e|copying|readme|notice|legal)", n, re.IGNORECASE)
     ]
-    said = "\n".join(_read_all(folder, files_[:12])) + "\n".join(n for n in names if n.startswith("LICENSES/"))
+    said = "\n".join(read_all(folder, [f"HEAD:{name}" for name in files_[:12]])) + "\n".join(
+        n for n in names if n.startswith("LICENSES/")
+    )
     return bool(re.search(SIGNS[licence], said, re.IGNORECASE))
 
 
-def _read_all(folder: Path, paths: list[str]) -> list[str]:
-    """The texts of the newest commit's files, in order; "" where one is no UTF-8 or absent."""
-    asked = "".join(f"HEAD:{path}\n" for path in paths).encode()
+def read_all(folder: Path, objects: list[str]) -> list[str]:
+    """The texts of blobs (`COMMIT:PATH`), in order; "" where one is no UTF-8 or absent."""
+    asked = "".join(f"{name}\n" for name in objects).encode()
     out = subprocess.run(
         ["git", f"--git-dir={folder}", "cat-file", "--batch"], input=asked, capture_output=True, check=True
     ).stdout
     texts, at = [], 0
-    for _ in paths:
+    for _ in objects:
         end = out.index(b"\n", at)
         header = out[at:end].rsplit(b" ", 2)
         if header[-1] == b"missing" or header[1] != b"blob":
@@ -129,5 +148,6 @@ def _decoded(content: bytes) -> str:
         return ""
 
 
-def _git(folder: Path, *arguments: str) -> str:
+def git(folder: Path, *arguments: str) -> str:
+    """What a git command prints in a bare clone."""
     return subprocess.run(["git", f"--git-dir={folder}", *arguments], capture_output=True, check=True, text=True).stdout

@@ -1,11 +1,12 @@
 """The encoder as the trainer sees it: MiniLM's six layers, fast on one CPU core.
 
-Weights are kept in float32 and computed with in bfloat16; attention is written out, since the
+Weights are kept in float32 and computed with in the faster of bfloat16 and float32; attention is written out, since the
 fused kernel's backward pass takes half the time on a CPU. The embeddings and the two lowest layers stay
 frozen: a quarter less work, and what they know of words is not forgotten.
 """
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,20 @@ from torch.nn import functional
 HEADS, LAYERS = 12, 6
 FROZEN_LAYERS = 2
 Weights = dict[str, Tensor]
+
+
+def fastest_dtype(device: str = "cpu") -> torch.dtype:
+    """bfloat16 where the processor has products for it, else float32, by trying both."""
+    if device != "cpu":
+        return torch.bfloat16
+    seconds = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        rows, weight = torch.ones(512, 384, dtype=dtype), torch.ones(1536, 384, dtype=dtype)
+        functional.linear(rows, weight)
+        start = time.perf_counter()
+        functional.linear(rows, weight)
+        seconds[dtype] = time.perf_counter() - start
+    return min(seconds, key=seconds.__getitem__)
 
 
 def load_weights(path: Path) -> Weights:
@@ -34,24 +49,26 @@ def load_tokenizer(path: Path, longest: int) -> Tokenizer:
     return tokenizer
 
 
-def trainable(weights: Weights) -> list[str]:
-    """Names of the tensors that learn: all but the embeddings and the lowest layers."""
-    layers = tuple(f"encoder.layer.{layer}." for layer in range(FROZEN_LAYERS, LAYERS))
-    return [name for name in weights if name.startswith(layers)]
+def trainable(weights: Weights, frozen: int = FROZEN_LAYERS) -> list[str]:
+    """Names of the tensors that learn: all but the embeddings and the lowest layers; all where `frozen` is negative."""
+    layers = tuple(f"encoder.layer.{layer}." for layer in range(max(0, frozen), LAYERS))
+    return [name for name in weights if frozen < 0 or name.startswith(layers)]
 
 
 def encode(weights: Weights, sequences: Sequence[Sequence[int]]) -> Tensor:
     """Mean hidden states (n, 384) in float32, not normalised, of token id sequences."""
+    device = weights["embeddings.word_embeddings.weight"].device
     lengths = torch.tensor([len(ids) for ids in sequences])
     longest = int(lengths.max())
     ids = torch.zeros(len(sequences), longest, dtype=torch.long)
     for row, sequence in enumerate(sequences):
         ids[row, : len(sequence)] = torch.tensor(sequence)
-    mask = torch.arange(longest)[None, :] < lengths[:, None]
+    ids, lengths = ids.to(device), lengths.to(device)
+    mask = torch.arange(longest, device=device)[None, :] < lengths[:, None]
     hidden = _embed(weights, ids)
     bias = None
     if not bool(mask.all()):
-        bias = torch.zeros(mask.shape, dtype=hidden.dtype).masked_fill_(~mask, -1e4)[:, None, None, :]
+        bias = torch.zeros(mask.shape, dtype=hidden.dtype, device=device).masked_fill_(~mask, -1e4)[:, None, None, :]
     for layer in range(LAYERS):
         hidden = _layer(weights, f"encoder.layer.{layer}", hidden, bias)
     return torch.einsum("nlh,nl->nh", hidden.float(), mask.float()) / lengths[:, None]

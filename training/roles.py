@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import log, sqrt
 
-from codekin.index.sketch import resemblance
+from codekin.storage.terms import jaccard_similarity
 from functions import Function, bare
-from mine import words_of
+from mine_groups import words_of
 
-ALIKE = 0.4
+MIN_SIMILARITY = 0.4
 COPY = 0.4
 SHORTEST = 120
 MOST_PLACES = 400
@@ -60,24 +60,24 @@ def roles(places: Sequence[Place]) -> list[list[Place]]:
     for place in places:
         if len(bare(place.function)) >= SHORTEST and place.function.name not in EVERYWHERE:
             by_name["_".join(words_of(place.function.name))].append(place)
-    alike = _alike_by_documentation([place.function.doc for place in places if place.function.doc])
-    groups = [group for some in by_name.values() for group in _groups(some, alike)]
+    are_similar = _similar_documentation([place.function.doc for place in places if place.function.doc])
+    groups = [group for some in by_name.values() for group in _groups(some, are_similar)]
     return [group for group in groups if len(group) > 1]
 
 
-def _groups(places: Sequence[Place], alike: Callable[[str, str], bool]) -> Iterator[list[Place]]:
+def _groups(places: Sequence[Place], are_similar: Callable[[str, str], bool]) -> Iterator[list[Place]]:
     """The functions of one name, joined where a witness says that two are of one role."""
     by_file = Counter(_file_name(place) for place in places)
     joined = {number: {number} for number in range(len(places))}
     for one, other in combinations(range(len(places)), 2) if len(places) <= MOST_PLACES else ():
-        if _agree(places[one], places[other], by_file, alike):
+        if _agree(places[one], places[other], by_file, are_similar):
             both = joined[one] | joined[other]
             joined |= dict.fromkeys(both, both)
     for group in {min(group): group for group in joined.values()}.values():
         yield list({places[number].repository: places[number] for number in sorted(group, reverse=True)}.values())
 
 
-def _agree(one: Place, other: Place, by_file: Mapping[str, int], alike: Callable[[str, str], bool]) -> bool:
+def _agree(one: Place, other: Place, by_file: Mapping[str, int], are_similar: Callable[[str, str], bool]) -> bool:
     """Whether two functions of one name are of one role, and not copies."""
     repositories = {one.repository, other.repository}
     if len(repositories) == 1 or repositories in FORKS:
@@ -87,16 +87,16 @@ def _agree(one: Place, other: Place, by_file: Mapping[str, int], alike: Callable
         file == _file_name(other) and file not in VAGUE and by_file[file] * (by_file[file] - 1) / 2 <= MOST_PAIRS
     )
     docs = one.function.doc, other.function.doc
-    if not (same_file or (all(docs) and alike(*docs))):
+    if not (same_file or (all(docs) and are_similar(*docs))):
         return False
-    return resemblance(bare(one.function), bare(other.function)) < COPY
+    return jaccard_similarity(bare(one.function), bare(other.function)) < COPY
 
 
 def _file_name(place: Place) -> str:
     return re.sub(r"_(adapter|impl|helpers?|utils?)$", "", place.path.rsplit("/", 1)[-1].removesuffix(".ex"))
 
 
-def _alike_by_documentation(docs: Sequence[str]) -> Callable[[str, str], bool]:
+def _similar_documentation(docs: Sequence[str]) -> Callable[[str, str], bool]:
     """Whether two documentations say the same, by the rarity of words among all of them."""
     having = Counter(word for doc in docs for word in set(_words(doc)))
 
@@ -106,11 +106,11 @@ def _alike_by_documentation(docs: Sequence[str]) -> Callable[[str, str], bool]:
         length = sqrt(sum(weight**2 for weight in weights.values())) or 1.0
         return {word: weight / length for word, weight in weights.items()}
 
-    def alike(one: str, other: str) -> bool:
+    def are_similar(one: str, other: str) -> bool:
         left, right = weigh(one), weigh(other)
-        return sum(weight * right.get(word, 0.0) for word, weight in left.items()) >= ALIKE
+        return sum(weight * right.get(word, 0.0) for word, weight in left.items()) >= MIN_SIMILARITY
 
-    return alike
+    return are_similar
 
 
 _COMMON = frozenset(

@@ -8,15 +8,23 @@ import random
 import re
 
 _STRING = r'"""[\s\S]*?"""|"(?:\\.|[^"\\\n])*"'
+_SLASHES = rf"({_STRING}|'(?:\\.|[^'\\])+')|//[^\n]*|/\*[\s\S]*?\*/"
 _COMMENT = {
     "elixir": rf'@(?:module|type)?doc\s+(?:~[sS])?(?:"""[\s\S]*?"""|"[^"\n]*"|false)|({_STRING}|\?.)|#[^\n]*',
     "erlang": rf"({_STRING}|\$.)|%[^\n]*",
-    "cpp": rf"({_STRING}|'(?:\\.|[^'\\])+')|//[^\n]*|/\*[\s\S]*?\*/",
+    "cpp": _SLASHES,
+    "c": _SLASHES,
+    "go": rf"({_STRING}|`[^`]*`)|//[^\n]*|/\*[\s\S]*?\*/",
+    "rust": rf"({_STRING})|//[^\n]*|/\*[\s\S]*?\*/",
+    "javascript": rf"({_STRING}|`[^`]*`)|//[^\n]*|/\*[\s\S]*?\*/",
+    "python": rf"(?<=:\n)\s*[rRuU]?\"\"\"[\s\S]*?\"\"\"|({_STRING})|#[^\n]*",
 }
 _PATTERNS = {language: re.compile(pattern) for language, pattern in _COMMENT.items()}
 _STRINGS = re.compile(_STRING)
 _PREAMBLE = re.compile(
-    r"^\s*(?:#\s*(?:include|pragma|define|if|endif)|using namespace|-module|-export|-compile|-include)[^\n]*\n",
+    r"^\s*(?:#\s*(?:include|pragma|define|if|endif)|using namespace|-module|-export|-compile|-include|package |import "
+    r"|from [\w.]+ import"
+    r"|use \w+::)[^\n]*\n",
     re.MULTILINE,
 )
 _NAME = re.compile(r"(?<![\w@:.])[a-z_]\w*(?![\w:]*:)")
@@ -55,10 +63,10 @@ def mask_name(text: str, name: str) -> str:
     return re.sub(rf"\b{re.escape(name)}\b", "x", text) if name else text
 
 
-def rename(text: str, chance: random.Random) -> str:
+def rename(text: str, rng: random.Random) -> str:
     """Most names become short letters, the same name the same letters."""
     letters = [a + b for a in "abcdefghijklmnopqrstuvwxyz" for b in ("", "1", "2", "3")]
-    chance.shuffle(letters)
+    rng.shuffle(letters)
     names = [n for n in dict.fromkeys(_NAME.findall(text)) if n not in KEPT][: len(letters)]
     new = dict(zip(names, letters, strict=False))
     return _NAME.sub(lambda found: new.get(found.group(), found.group()), text)
@@ -71,14 +79,14 @@ def halves(text: str) -> tuple[str, str]:
     return "\n".join(lines[:middle]), "\n".join(lines[middle:])
 
 
-def random_view(text: str, language: str, chance: random.Random) -> str:
+def random_view(text: str, language: str, rng: random.Random) -> str:
     """A look at the code as a query or an index may have it."""
-    if chance.random() < 0.75:
+    if rng.random() < 0.75:
         text = strip_comments(text, language)
-    if chance.random() < 0.5:
+    if rng.random() < 0.5:
         text = mask_strings(text)
-    if chance.random() < 0.6:
+    if rng.random() < 0.6:
         text = drop_preamble(text)
-    if chance.random() < 0.08:
-        text = rename(text, chance)
+    if rng.random() < 0.08:
+        text = rename(text, rng)
     return text

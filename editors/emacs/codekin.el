@@ -1,5 +1,7 @@
 ;;; codekin.el --- Similar code and search by meaning, through Eglot  -*- lexical-binding: t; -*-
 
+;; Version: 0.1.0
+
 ;; Package-Requires: ((emacs "28.1") (eglot "1.9"))
 
 ;;; Commentary:
@@ -35,7 +37,9 @@
 (defvar codekin-status nil
   "What the server last said of itself, as one sentence.")
 
-(add-to-list 'eglot-server-programs (cons codekin-modes (lambda (&rest _) codekin-command)))
+;; The server sends `codekin/status' only to those that take it.
+(add-to-list 'eglot-server-programs
+             (cons codekin-modes (lambda (&rest _) (append codekin-command '(:initializationOptions (:status t))))))
 
 (cl-defmethod eglot-handle-notification (_server (_method (eql codekin/status)) &key kind message &allow-other-keys)
   "Keep the sentence MESSAGE; tell it where its KIND is an error."
@@ -54,7 +58,8 @@
 (defun codekin-search (words)
   "Show code that does what WORDS say."
   (interactive "sSearch by meaning: ")
-  (codekin--show (codekin--ask :codekin/search (list :text words :limit codekin-limit))))
+  (let ((near (and buffer-file-name (list :near (eglot--path-to-uri buffer-file-name)))))
+    (codekin--show (codekin--ask :codekin/search (append (list :text words :limit codekin-limit) near)))))
 
 (defun codekin--ask (method params)
   "The server's answer to METHOD with PARAMS, for the text as it is on the screen."

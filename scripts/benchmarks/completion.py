@@ -3,7 +3,7 @@
     scripts/benchmarks/completion.py --pair CHECKOUT CASES.jsonl [--pair ...]
 
 Prints exact and similarity of both, their ratios, times, and bytes for each token. A generator beside the repository,
-with and without kin, is measured by scripts/completion_lines.py.
+with and without similar code, is measured by scripts/score_completion_lines.py.
 """
 
 import argparse
@@ -12,30 +12,31 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from codekin.completion.corpus import Corpus, corpus_of
+from codekin.completion.context import CursorPosition, read_context
+from codekin.completion.corpus_snapshot import Corpus, build_corpus
 from codekin.completion.evaluation import (
+    CaseResult,
     Completer,
-    Outcome,
-    checked,
-    evaluate,
-    figures,
+    evaluate_completion,
+    read_sources,
     repository_completer,
-    texts_of,
+    summarize_cases,
+    validate_rows,
 )
-from codekin.completion.gap import Gap
-from codekin.completion.recall import continuation, recall
-from codekin.completion.repository import Guess
-from codekin.completion.situation import situation_of
+from codekin.completion.matches import find_matches, read_continuation
+from codekin.completion.ranking import Guess
 
 LONGEST_LINE = 48
 
 
 def main() -> None:
     arguments = _arguments()
-    corpora = [(corpus_of(texts_of(root)), _rows(rows)) for root, rows in arguments.pair]
+    corpora = [(build_corpus(read_sources(root)), _rows(rows)) for root, rows in arguments.pair]
     print("bytes a token", round(sum(map(bytes_of, (corpus for corpus, _ in corpora))) / _tokens(corpora), 1))
-    plain = _measured("longest match", [evaluate(rows, copier(corpus)) for corpus, rows in corpora])
-    ours = _measured("repository", [evaluate(rows, repository_completer(corpus)) for corpus, rows in corpora])
+    plain = _measured("longest match", [evaluate_completion(rows, copier(corpus)) for corpus, rows in corpora])
+    ours = _measured(
+        "repository", [evaluate_completion(rows, repository_completer(corpus)) for corpus, rows in corpora]
+    )
     for group, row in ours.items():
         other = plain[group]
         ratio = row["exact"] / other["exact"] if other["exact"] else float("inf")
@@ -45,15 +46,15 @@ def main() -> None:
 def copier(corpus: Corpus) -> Completer:
     """What plain copying says: the rest of the line behind the longest match, the nearest of equals."""
 
-    def complete(gap: Gap) -> Guess | None:
-        situation = situation_of(corpus.vocabulary, gap)
+    def complete(cursor: CursorPosition) -> Guess | None:
+        context = read_context(corpus.vocabulary, cursor)
         best: tuple[tuple[int, int, int], str] | None = None
-        for memories in recall(corpus, situation):
-            for at, (matched, nearness) in enumerate(zip(memories.matched, memories.nearness, strict=True)):
-                key = (int(matched), int(nearness), -int(memories.distance[at]))
+        for matches in find_matches(corpus, context):
+            for at, (matched, nearness) in enumerate(zip(matches.matched, matches.nearness, strict=True)):
+                key = (int(matched), int(nearness), -int(matches.distance[at]))
                 if matched and (best is None or key > best[0]):
-                    line = continuation(memories, at, LONGEST_LINE).tolist()
-                    best = key, corpus.vocabulary.join(line)[len(situation.typed) :]
+                    line = read_continuation(matches, at, LONGEST_LINE).tolist()
+                    best = key, corpus.vocabulary.join(line)[len(context.typed) :]
         return Guess(best[1], 1.0) if best else None
 
     return complete
@@ -64,13 +65,13 @@ def bytes_of(corpus: Corpus) -> int:
     base = corpus.base
     tables = [*base.tables, *base.shape_tables]
     arrays = [base.tokens, base.breaks, base.starts, corpus.vocabulary.traits]
-    arrays += [array for table in tables for array in (table.keys, table.starts, table.places)]
+    arrays += [array for table in tables for array in (table.keys, table.starts, table.positions)]
     strings = sum(sys.getsizeof(text) + 100 for text in corpus.vocabulary.texts)
     return strings + sum(array.nbytes for array in arrays)
 
 
-def _measured(title: str, outcomes: list[list[Outcome]]) -> dict[str, dict[str, float]]:
-    found = figures([outcome for part in outcomes for outcome in part], threshold=0.13)
+def _measured(title: str, outcomes: list[list[CaseResult]]) -> dict[str, dict[str, float]]:
+    found = summarize_cases([outcome for part in outcomes for outcome in part], threshold=0.13)
     for group, row in found.items():
         print(f"{title:16} {group:16} " + "  ".join(f"{name} {value}" for name, value in row.items()), flush=True)
     return found
@@ -81,7 +82,7 @@ def _tokens(corpora: list[tuple[Corpus, list[dict[str, str]]]]) -> int:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    return list(checked(_objects(path)))  # type: ignore[arg-type]
+    return list(validate_rows(_objects(path)))  # type: ignore[arg-type]
 
 
 def _objects(path: Path) -> Iterator[dict[str, str]]:

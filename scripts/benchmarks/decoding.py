@@ -23,11 +23,11 @@ import public_models
 import torch
 import transformers
 
-from codekin.models.generation import Generator
-from codekin.models.kernels import fastest_kernel
-from codekin.models.loading import Options, load_generator
-from codekin.models.sampling import Sampling
-from codekin.models.together import generate_together
+from codekin.models.generation.architectures import load_generator
+from codekin.models.generation.generator import LocalGenerator, generate_many
+from codekin.models.linear import fastest_kernel
+from codekin.models.loading import LoadOptions
+from codekin.protocols import Sampling
 
 SHARED_PREFIX = 1500
 
@@ -80,7 +80,9 @@ def read_arguments() -> argparse.Namespace:
 def measure(folder: Path, arguments: argparse.Namespace) -> Report:
     dtype = fastest_kernel().dtype
     name = str(dtype).removeprefix("torch.")
-    int8, plain, int4 = (endless(load_generator(str(folder), Options(dtype=each))) for each in ("int8", name, "int4"))
+    int8, plain, int4 = (
+        endless(load_generator(str(folder), LoadOptions(dtype=each))) for each in ("int8", name, "int4")
+    )
     reference = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     ids = prompt(int8, arguments.prompt)
     calls: dict[str, Callable[[int], object]] = {
@@ -121,40 +123,40 @@ def seconds_a_token(calls: dict[str, Callable[[int], object]], count: int, round
     return {name: statistics.median(values) for name, values in taken.items()}
 
 
-def first_tokens(generator: Generator, rounds: int) -> tuple[float, float]:
+def first_tokens(generator: LocalGenerator, rounds: int) -> tuple[float, float]:
     """Seconds to the first token of a fresh prompt, and of one that shares all but its last tokens with it."""
     fresh, shared = [], []
     ids = prompt(generator, SHARED_PREFIX + 4)
     for number in range(rounds):
-        generator.forget()
+        generator.clear_caches()
         fresh.append(timed(lambda: ours(generator, ids, 1)))
         other = [*ids[:-4], *(10 + number, 11, 12, 13)]
         shared.append(timed(lambda: generator.generate(other, Sampling(max_tokens=1))))  # noqa: B023 - called at once
     return statistics.median(fresh), statistics.median(shared)
 
 
-def together(generator: Generator, count: int) -> float:
+def together(generator: LocalGenerator, count: int) -> float:
     """How much sooner eight texts are written side by side than one after the other."""
     prompts = [prompt(generator, 40 + number) for number in range(8)]
     sampling = Sampling(max_tokens=count)
-    alone = timed(lambda: [(generator.forget(), generator.generate(ids, sampling)) for ids in prompts])
-    generator.forget()
-    return alone / timed(lambda: list(generate_together(generator, [(ids, sampling, None) for ids in prompts])))
+    alone = timed(lambda: [(generator.clear_caches(), generator.generate(ids, sampling)) for ids in prompts])
+    generator.clear_caches()
+    return alone / timed(lambda: list(generate_many(generator, [(ids, sampling, None) for ids in prompts])))
 
 
-def agreement(int8: Generator, plain: Generator, ids: list[int]) -> float:
+def agreement(int8: LocalGenerator, plain: LocalGenerator, ids: list[int]) -> float:
     """The share of the prompt's places where both would go on with the same token."""
     first, second = (each.decoder.forward(ids, each.decoder.new_cache(), every=True) for each in (int8, plain))
     return float((first.argmax(1) == second.argmax(1)).float().mean())
 
 
-def prompt(generator: Generator, count: int) -> list[int]:
+def prompt(generator: LocalGenerator, count: int) -> list[int]:
     """So many ids of this program's own text."""
     text = Path(__file__).read_text(encoding="utf-8") * 4
     return generator.vocabulary.encode(text)[:count]
 
 
-def endless(generator: Generator) -> Generator:
+def endless(generator: LocalGenerator) -> LocalGenerator:
     """The same without a token that ends a text, so that all generate equally many."""
     generator.model = replace(generator.model, stop_ids=(), end_id=None)
     return generator
@@ -170,8 +172,8 @@ def starcoder(folder: Path) -> Path:
     return folder
 
 
-def ours(generator: Generator, ids: list[int], count: int) -> object:
-    generator.forget()
+def ours(generator: LocalGenerator, ids: list[int], count: int) -> object:
+    generator.clear_caches()
     return generator.generate(ids, Sampling(max_tokens=count))
 
 

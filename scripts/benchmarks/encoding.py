@@ -22,9 +22,8 @@ from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, Pooling, Transformer
 
-from codekin.models.embedders import BUNDLED, load_bundled
-from codekin.models.kernels import fastest_kernel
-from codekin.models.preparation import prepare
+from codekin.models.embedding.local import BUNDLED_FOLDER, load_bundled, split_code_words
+from codekin.models.linear import fastest_kernel
 
 AS_IT_COMES = 512
 
@@ -68,7 +67,7 @@ def sentence_transformers(folder: Path, texts: list[str], dtype: torch.dtype, lo
     export(folder)
     transformer = Transformer(str(folder), max_seq_length=longest)
     model = SentenceTransformer(modules=[transformer, Pooling(384, "mean"), Normalize()], device="cpu").to(dtype)
-    prepared = [prepare(text) for text in texts]
+    prepared = [split_code_words(text) for text in texts]
     if dtype is torch.float32:
         return lambda: model.encode(prepared)
     # NumPy knows no bfloat16.
@@ -77,10 +76,10 @@ def sentence_transformers(folder: Path, texts: list[str], dtype: torch.dtype, lo
 
 def export(folder: Path) -> None:
     """The bundled weights in float32, in the layout transformers reads."""
-    tensors = {name: tensor.float() for name, tensor in load_file(BUNDLED / "model.safetensors").items()}
+    tensors = {name: tensor.float() for name, tensor in load_file(BUNDLED_FOLDER / "model.safetensors").items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     for name in ("config.json", "tokenizer.json"):
-        (folder / name).write_bytes((BUNDLED / name).read_bytes())
+        (folder / name).write_bytes((BUNDLED_FOLDER / name).read_bytes())
 
 
 def paired(engines: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:

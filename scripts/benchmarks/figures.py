@@ -28,7 +28,7 @@ class Figure:
         return "met" if within and (self.at_least is None or self.value >= self.at_least) else "MISSED"
 
     @property
-    def bar(self) -> str:
+    def target(self) -> str:
         """The bar in words."""
         parts = [f"≤ {self.at_most:g}"] if self.at_most is not None else []
         return " ".join([*parts, f"≥ {self.at_least:g}"] if self.at_least is not None else parts)
@@ -41,7 +41,7 @@ def show(figures: Sequence[Figure], *, as_json: bool = False) -> None:
         return
     for figure in figures:
         value = f"{figure.value:,.3f}" if abs(figure.value) < 10 else f"{figure.value:,.1f}"
-        cells = f"{value:>9} {figure.unit:<4} {figure.bar:>9} {figure.verdict:<7} {figure.beside}"
+        cells = f"{value:>9} {figure.unit:<4} {figure.target:>9} {figure.verdict:<7} {figure.beside}"
         print(f"  {figure.what:<58} {cells}".rstrip())
 
 

@@ -14,12 +14,13 @@ import torch
 import transformers
 from encoding import functions
 from figures import Figure, show
-from window import timed
+from lsp_client import timed
 
 from codekin.models.catalogue import find_model
-from codekin.models.embedders import LocalEmbedder, Tokens
-from codekin.models.kernels import fastest_kernel
-from codekin.models.pretrained import PASSAGE_LIMIT, Encoder
+from codekin.models.embedding.adapters import TransformersEncoder, to_array
+from codekin.models.embedding.local import LocalEmbedder, TokenizedTexts
+from codekin.models.linear import fastest_kernel
+from codekin.models.planner import MAX_PASSAGE_TOKENS
 
 LAYERS = 2
 VOCABULARY = 1000
@@ -39,10 +40,14 @@ def main() -> None:
 def measure(count: int, rounds: int) -> Figure:
     """The ratio of medians over so many rounds."""
     model = replace(find_model("qodo"), end_id=0)
-    encoder = Encoder(shape(), model, model.dimensions, frozenset())
+    encoder = TransformersEncoder(shape(), model, model.dimensions, frozenset())
     ids = [ids_of(text) for text in functions(count)]
     ours = LocalEmbedder(
-        "shape", "shape", model.dimensions, lambda texts, _: Tokens([ids[int(text)] for text in texts]), encoder.embed
+        "shape",
+        "shape",
+        model.dimensions,
+        lambda texts, _: TokenizedTexts([ids[int(text)] for text in texts]),
+        lambda ids, kind: to_array(encoder.embed(ids, kind)),
     )
     names = [str(number) for number in range(len(ids))]
     sorted_, naive = [], []
@@ -73,7 +78,8 @@ def shape() -> torch.nn.Module:
 def ids_of(text: str) -> list[int]:
     """As many ids as the text has tokens, roughly."""
     return [
-        1 + number % (VOCABULARY - 1) for number in range(min(PASSAGE_LIMIT, 1 + int(len(text) / CHARACTERS_A_TOKEN)))
+        1 + number % (VOCABULARY - 1)
+        for number in range(min(MAX_PASSAGE_TOKENS, 1 + int(len(text) / CHARACTERS_A_TOKEN)))
     ]
 
 

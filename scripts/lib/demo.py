@@ -7,10 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from codekin import places
-from codekin.daemon.client import Client
-from codekin.index import Index
-from codekin.records import Fragment
+from codekin import paths
+from codekin.daemon.client import DaemonClient
+from codekin.storage import ChunkIndex
+from codekin.types import Chunk
 
 CODEKIN = Path(sys.executable).with_name("codekin")
 FUNCTIONS = frozenset({"function", "method", "constructor"})
@@ -33,13 +33,13 @@ To connect an editor:
 
 def main(root: Path) -> int:
     run("index", str(root))
-    with Client.connect() as client:
+    with DaemonClient.connect() as client:
         client.post("/workspaces/open", {"root": str(root)})
-        fragments = functions(root)
-        if not fragments:
+        chunks = functions(root)
+        if not chunks:
             print(f"There is no code that Codekin reads in {root}: `codekin status --files` says why.", file=sys.stderr)
             return 1
-        show_kin(client, root, fragments)
+        show_similar(client, root, chunks)
         say("A search by words")
         run("search", "retry with backoff", "--root", str(root), "--limit", "4")
         show_edit(client, root)
@@ -47,19 +47,19 @@ def main(root: Path) -> int:
     return 0
 
 
-def show_kin(client: Client, root: Path, fragments: Sequence[Fragment]) -> None:
+def show_similar(client: DaemonClient, root: Path, chunks: Sequence[Chunk]) -> None:
     """The function with the best kin in its own language, and the one with the best in another."""
-    languages = {fragment.language for fragment in fragments}
-    same = best(client, root, fragments, across=False)
+    languages = {chunk.language for chunk in chunks}
+    same = best(client, root, chunks, across=False)
     say("Code like this, within a language")
     run("similar", place(root, same), "--language", same.language, "--limit", "4")
     if len(languages) > 1:
-        other = best(client, root, fragments, across=True)
+        other = best(client, root, chunks, across=True)
         say("Code like this, in another language")
         run("similar", place(root, other), "--limit", "4", *option("--language", sorted(languages - {other.language})))
 
 
-def show_edit(client: Client, root: Path) -> None:
+def show_edit(client: DaemonClient, root: Path) -> None:
     """A new function that is not even saved is found at once; the folder itself stays as it is."""
     path = "codekin_demo_unsaved.ex"
     body = "    Enum.map(herd, fn zebra -> {zebra, speed * 2} end)"
@@ -72,31 +72,31 @@ def show_edit(client: Client, root: Path) -> None:
     client.post("/buffers", {"root": str(root), "path": path, "text": None, "version": 2})
 
 
-def functions(root: Path) -> list[Fragment]:
+def functions(root: Path) -> list[Chunk]:
     """The functions of a middling size in the index, spread over the files."""
-    with Index.open(places.workspace_folder(places.data_dir(None), root)) as index:
-        found = [fragment for path in index.files() for fragment in index.fragments(path) if is_telling(fragment)]
+    with ChunkIndex.open(paths.index_dir(paths.data_dir(None), root)) as index:
+        found = [chunk for path in index.files() for chunk in index.chunks(path) if is_telling(chunk)]
     return found[:: max(1, len(found) // TRIED)]
 
 
-def is_telling(fragment: Fragment) -> bool:
-    return fragment.kind in FUNCTIONS and not fragment.part and 6 <= fragment.end_line - fragment.start_line <= 40
+def is_telling(chunk: Chunk) -> bool:
+    return chunk.kind in FUNCTIONS and not chunk.part and 6 <= chunk.end_line - chunk.start_line <= 40
 
 
-def best(client: Client, root: Path, fragments: Sequence[Fragment], *, across: bool) -> Fragment:
+def best(client: DaemonClient, root: Path, chunks: Sequence[Chunk], *, across: bool) -> Chunk:
     """The fragment whose nearest kin scores highest without being a copy."""
-    languages = sorted({fragment.language for fragment in fragments})
+    languages = sorted({chunk.language for chunk in chunks})
 
-    def score(fragment: Fragment) -> float:
-        wanted = [language for language in languages if (language != fragment.language) == across]
-        question = {"root": str(root), "path": fragment.path, "line": fragment.start_line, "limit": 1}
+    def score(chunk: Chunk) -> float:
+        wanted = [language for language in languages if (language != chunk.language) == across]
+        question = {"root": str(root), "path": chunk.path, "line": chunk.start_line, "limit": 1}
         hits = client.post("/similar", {**question, "filters": {"languages": wanted}})["hits"]
         return hits[0]["score"] if hits and hits[0]["score"] < COPY else 0.0
 
-    return max(fragments, key=score)
+    return max(chunks, key=score)
 
 
-def wait_for(client: Client, root: Path, text: str, path: str) -> None:
+def wait_for(client: DaemonClient, root: Path, text: str, path: str) -> None:
     """Until a place in the file is found, or so long that something must be wrong."""
     end = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < end:
@@ -106,8 +106,8 @@ def wait_for(client: Client, root: Path, text: str, path: str) -> None:
         time.sleep(0.05)
 
 
-def place(root: Path, fragment: Fragment) -> str:
-    return f"{root / fragment.path}:{fragment.start_line}"
+def place(root: Path, chunk: Chunk) -> str:
+    return f"{root / chunk.path}:{chunk.start_line}"
 
 
 def option(name: str, values: Sequence[str]) -> list[str]:

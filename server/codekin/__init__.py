@@ -1,3 +1,24 @@
-"""Codekin: a language server that knows a codebase by meaning."""
+"""Codekin: a language server that knows a codebase by meaning.
+
+As a library it offers `Embeddings`, `Generation`, `Triplets` and `Trainer` (docs/python.md), each loaded at first use.
+"""
+
+from importlib import import_module
+from typing import Any
 
 __version__ = "0.1.0"
+__all__ = ["Embeddings", "Generation", "Trainer", "Triplets", "__version__"]
+
+_API = {
+    "Embeddings": "codekin.api.embeddings",
+    "Generation": "codekin.api.generation",
+    "Triplets": "codekin.api.triplets",
+    "Trainer": "codekin.api.training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """A class of the library, imported at its first use: `import codekin` itself stays light."""
+    if name in _API:
+        return getattr(import_module(_API[name]), name)
+    raise AttributeError(f"module 'codekin' has no attribute {name!r}")

@@ -1,17 +1,20 @@
-"""The exception tree: every message is one sentence that says what to do.
+"""The exception tree; every message is one sentence with the remedy.
 
 CodekinError
-├── UsageError          wrong arguments, paths or data handed in by the user
+├── UsageError          wrong arguments, paths or data from the user
 ├── SettingsError       a settings file or an option has a wrong key or type
 ├── ModelError          a model is unknown, absent, refused or does not fit
+│   ├── ModelNotFoundError no model of that name is known, or on this machine
 │   └── CheckpointError a checkpoint is corrupt, foreign or not finite
-├── StoreError          an index file cannot be used and could not be repaired
+├── StoreError          an index file is unusable and could not be repaired
 ├── DaemonError         the daemon cannot be started, reached or understood
-├── WireError           a server cannot be reached, or answers with a failure
-├── LearningError       a learning run cannot start or was refused
-│   └── NothingToLearnError  too little code, or nothing new
-└── Cancelled           the request was withdrawn; never shown to a user
+├── HttpError           a server cannot be reached, or responds with a failure
+├── FinetuneError       a fine-tuning run cannot start or was refused
+│   └── NothingToTrainError  too little code, or nothing new
+└── Cancelled           the request was cancelled; never shown to a user
 """
+
+import errno
 
 
 class CodekinError(Exception):
@@ -30,6 +33,10 @@ class ModelError(CodekinError):
     """A model is unknown, absent, refused or does not fit."""
 
 
+class ModelNotFoundError(ModelError):
+    """No model of that name is known, or on this machine."""
+
+
 class CheckpointError(ModelError):
     """A checkpoint is corrupt, foreign or not finite."""
 
@@ -42,7 +49,7 @@ class DaemonError(CodekinError):
     """The daemon cannot be started, reached or understood."""
 
 
-class WireError(CodekinError):
+class HttpError(CodekinError):
     """A server cannot be reached, or answers with a failure.
 
     `status` is its HTTP status, 0 where no answer came; `kind` the error's name if it gave one.
@@ -54,13 +61,31 @@ class WireError(CodekinError):
         self.kind = kind
 
 
-class LearningError(CodekinError):
-    """A learning run cannot start or was refused."""
+class FinetuneError(CodekinError):
+    """A fine-tuning run cannot start or was refused."""
 
 
-class NothingToLearnError(LearningError):
-    """There is too little code, or nothing new in it: by night that is no trouble."""
+class NothingToTrainError(FinetuneError):
+    """There is too little code, or nothing new in it; a scheduled run skips quietly."""
 
 
-class Cancelled(CodekinError):  # noqa: N818 - a withdrawal is no error of anybody's
-    """The request was withdrawn."""
+class Cancelled(CodekinError):  # noqa: N818 - a cancellation is no failure
+    """The request was cancelled."""
+
+
+_DISK_ADVICE = {
+    errno.ENOSPC: "free some space, or choose another data folder with CODEKIN_DATA_DIR",
+    errno.EDQUOT: "free some space, or choose another data folder with CODEKIN_DATA_DIR",
+    errno.EROFS: "make it writable, or choose another data folder with CODEKIN_DATA_DIR",
+    errno.EACCES: "give yourself access to it, or choose another one",
+    errno.EPERM: "give yourself access to it, or choose another one",
+    errno.EMFILE: "close other programs, or raise `ulimit -n`",
+    errno.ENFILE: "close other programs, or raise the system's limit on open files",
+}
+
+
+def describe_os_error(error: OSError, where: object = "") -> str:
+    """What the system refused and what to do about it, in one sentence; `where` is named if the error names no file."""
+    subject = error.filename if isinstance(error.filename, str) else where
+    what = f"{subject} cannot be used: {error.strerror or error}" if subject else f"{error.strerror or error}"
+    return f"{what}; {_DISK_ADVICE.get(error.errno or 0, 'run `codekin doctor` to find out why')}."

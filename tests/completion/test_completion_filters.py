@@ -4,20 +4,21 @@ import random
 
 import pytest
 
-from codekin.completion.filters import cut_to_parse, filtered
-from codekin.completion.gap import Gap
-from codekin.completion.repository import Guess
-from codekin.completion.suggest import Wish, likely_ones
-from codekin.syntax import error_count
+from codekin.completion.context import CursorPosition
+from codekin.completion.corpus_snapshot import build_corpus
+from codekin.completion.filters import apply_filters, cut_to_parse
+from codekin.completion.ranking import Guess
+from codekin.completion.suggestions import CompletionOptions, likely_guesses
+from codekin.parsing import count_errors
 
 
 def check(source: str, expected: str, language: str = "elixir") -> None:
     """`source` holds the document with ⟨the raw completion⟩ where the cursor is; `expected` is what is shown."""
     prefix, _, rest = source.partition("⟨")
     raw, _, suffix = rest.partition("⟩")
-    gap = Gap("lib/a.ex", language, prefix, suffix)
-    text = filtered(gap, raw)
-    assert (cut_to_parse(gap, text) if text else "") == expected
+    cursor = CursorPosition("lib/a.ex", language, prefix, suffix)
+    text = apply_filters(cursor, raw)
+    assert (cut_to_parse(cursor, text) if text else "") == expected
 
 
 ELIXIR = [
@@ -58,13 +59,13 @@ CPP = [
 
 @pytest.mark.parametrize(("source", "expected"), ELIXIR)
 def test_elixir(source, expected):
-    """A user would see doubled ends, repeated lines or a broken block."""
+    """What is inserted doubles no `end`, repeats no line below the cursor and breaks no block."""
     check(source, expected)
 
 
 @pytest.mark.parametrize(("source", "expected"), CPP)
 def test_cpp(source, expected):
-    """A user would see doubled braces, repeated lines or a broken block."""
+    """What is inserted doubles no brace, repeats no line below the cursor and breaks no block."""
     check(source, expected, "cpp")
 
 
@@ -92,29 +93,29 @@ FRAMES = {
 
 @pytest.mark.parametrize("language", sorted(PIECES))
 def test_what_is_inserted_parses_as_well_as_before(language):
-    """An accepted completion would break a file that was whole, though what it opens is closed."""
+    """An accepted completion adds no syntax errors, once the blocks that it opens are closed."""
     generator = random.Random(3)
     prefix, suffix = FRAMES[language]
-    gap = Gap("a", language, prefix, suffix)
-    before = error_count(language, prefix + suffix)
+    cursor = CursorPosition("a", language, prefix, suffix)
+    before = count_errors(language, prefix + suffix)
     shown = 0
     for _ in range(150):
         raw = "\n".join(generator.choices(PIECES[language], k=generator.randint(1, 5)))
-        text = filtered(gap, raw)
-        text = cut_to_parse(gap, text) if text else ""
+        text = apply_filters(cursor, raw)
+        text = cut_to_parse(cursor, text) if text else ""
         assert raw.startswith(text)
         if text:
             shown += 1
             closed = text + "".join(f"\n{closer}" for closer in reversed(_opened(language, text)))
             texts = (prefix + text + suffix, prefix + closed + suffix)
-            assert min(error_count(language, whole) for whole in texts) <= before
+            assert min(count_errors(language, whole) for whole in texts) <= before
     assert shown > 20
 
 
 def _opened(language, text):
-    from codekin.completion.balance import balance
+    from codekin.completion.filters import bracket_balance
 
-    return balance(language, text).opened
+    return bracket_balance(language, text).opened
 
 
 @pytest.mark.parametrize(
@@ -128,9 +129,10 @@ def _opened(language, text):
     ],
 )
 def test_alternatives_come_with_one_that_is_likely(wanted, threshold, expected):
-    """Who asks for others would be shown none, or guesses would appear of which not even the best is likely."""
-    gap = Gap("lib/a.ex", "elixir", "defmodule A do\n  def handle_", "\nend\n")
+    """Alternatives are listed behind a best guess that reaches the threshold, and none where it does not."""
+    cursor = CursorPosition("lib/a.ex", "elixir", "defmodule A do\n  def handle_", "\nend\n")
     found = [Guess("cast", 0.03), Guess("call", 0.2), Guess("info", 0.02)]
-    likely = likely_ones(gap, Wish(alternatives=wanted, threshold=threshold), found)
+    corpus = build_corpus([("lib/b.ex", "handle_call handle_cast handle_info")])
+    likely = likely_guesses(corpus, cursor, CompletionOptions(alternatives=wanted, threshold=threshold), found)
     assert sorted(guess.text for guess in likely) == expected
     assert not likely or threshold == 0.0 or likely[0].text == "call"

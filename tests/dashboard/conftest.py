@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from playwright.async_api import Page, async_playwright
 
-from codekin import places
-from codekin.learning import history
+from codekin import paths
+from codekin.finetune import history
 from codekin.models import checkpoints
 from daemons import private_data
+from fakes import write_head
 
 REPOSITORY = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("codekin")
@@ -60,23 +61,33 @@ def sample(data, codekin) -> Path:
     (root / "lib/storehouse/second_retry.ex").write_text(retry.replace("Storehouse.Retry", "Storehouse.SecondRetry"))
     (root / "lib/storehouse/huge.ex").write_text("# padding\n" * 200_000)
     codekin("index", root)
-    write_nights(places.learning_folder(data, root), json.loads(codekin("status", root, "--json"))["model"])
+    write_runs(paths.finetune_dir(data, root), json.loads(codekin("status", root, "--json"))["model"])
     codekin("daemon", "stop")
     return root
 
 
-def write_nights(folder: Path, model: dict[str, Any]) -> None:
+BEAM = {"base": 0.71, "before": 0.71, "after": 0.83}
+
+
+def write_runs(folder: Path, model: dict[str, Any]) -> None:
     """Three nights as the learner writes them, with real checkpoints: taken over, kept, taken over."""
     head = np.eye(model["dimensions"], dtype=np.float32)
     about = {"method": "head", "model": model["name"], "base_space": model["space"]}
-    for night, (after, low, high) in enumerate([(0.52, 0.01, 0.05), (0.495, -0.02, 0.03), (0.56, 0.05, 0.09)], 1):
-        run = history.begin_run(folder, "schedule", f"2026-03-0{night}", {"method": "head"})
+    for run_index, (after, low, high) in enumerate([(0.52, 0.01, 0.05), (0.495, -0.02, 0.03), (0.56, 0.05, 0.09)], 1):
+        run = history.begin_run(folder, "schedule", f"2026-03-0{run_index}", {"method": "head"})
         judged = {"before": 0.49, "after": after, "low": low, "high": high}
-        report = {"judged": judged, "epochs": [{"epoch": 0, "map": 0.49}, {"epoch": 1, "loss": 0.2 / night}]}
+        beam = {name: {"accuracy1": value, "accuracy5": 0.9, "triplets": 0.9} for name, value in BEAM.items()}
+        more = {"from_base": judged, "all": {"kinds": {"half": [0.4, 0.45]}}, "triplets": 500, "sources": {"calls": 40}}
+        report = {
+            "evaluation": judged,
+            **more,
+            "beam": {"queries": 30, "families": {}, **beam},
+            "epochs": [{"epoch": 0, "map": 0.49}, {"epoch": 1, "loss": 0.2 / run_index}],
+        }
         decision, name = (history.ACTIVATED, f"night-{run}") if low > 0 else (history.KEPT, "")
         if name:
-            checkpoints.write_head(folder, name, head + 0.01 * night * np.roll(head, 1, axis=0), {**about, "run": run})
-            checkpoints.point(folder, "active", name)
+            write_head(folder, name, head + 0.01 * run_index * np.roll(head, 1, axis=0), {**about, "run": run})
+            checkpoints.set_pointer(folder, "active", name)
         reason = f"{100 * (after - 0.49):+.1f} points of MAP on held-out code."
         history.end_run(folder, run, decision, reason, report, name)
 

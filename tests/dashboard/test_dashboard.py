@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from codekin.daemon.client import AsyncClient
+from codekin.daemon.client import AsyncDaemonClient
 
 INSTANCE = "echarts.getInstanceByDom(document.getElementById('chart'))"
 CHART = f"{INSTANCE}.getOption()"
-VIEWS = ("map", "duplicates", "index", "learning")
+VIEWS = ("map", "duplicates", "index", "finetune")
 LOW_CONTRASTS = (Path(__file__).parent / "contrast.js").read_text()
 NAMELESS = """[...document.querySelectorAll('button, input, select')].filter(part =>
   !(part.textContent.trim() || part.labels?.length || part.getAttribute('aria-label')))"""
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.editor, pytest.mark.timeout(600)]
 
 
 async def test_map_shows_the_code(dashboard, sample):
-    """The map would be empty, or the header would tell another folder than the one that was asked for."""
+    """The map holds every chunk of the workspace in the header."""
     count = await dashboard.locator("#count").inner_text()
     assert int(count.split()[0]) > 50
     assert await dashboard.locator("#root").inner_text() == "storehouse"
@@ -32,7 +32,7 @@ async def test_map_shows_the_code(dashboard, sample):
 
 
 async def test_colours_follow_the_choice(dashboard):
-    """The choice of what the colours mean would do nothing."""
+    """The colours stand for what was chosen."""
     for choice, known in (("module", {"lib/storehouse", "src"}), ("pattern", {"GenServer", "handle_call"})):
         await dashboard.locator("#colour").select_option(choice)
         names = await dashboard.evaluate(f"{CHART}.series.map(s => s.name)")
@@ -40,7 +40,7 @@ async def test_colours_follow_the_choice(dashboard):
 
 
 async def test_search_narrows_the_places(dashboard):
-    """Typing a name would not narrow the list beside the map, or the map would not show where they are."""
+    """Typing a name narrows the list and dims the rest of the map."""
     await dashboard.locator("#needle").fill("with_backoff")
     places = await dashboard.locator("#places button").all_inner_texts()
     assert (await dashboard.locator("#count").inner_text()).startswith(f"{len(places)} of ")
@@ -52,8 +52,29 @@ async def test_search_narrows_the_places(dashboard):
     await dashboard.locator("#chart").get_by_text(" · function").wait_for()
 
 
+async def test_enter_searches_by_meaning_with_filters_and_a_regular_expression(dashboard):
+    """The places are those of `codekin search`, best first, and typing narrows by name again."""
+    await dashboard.locator("#needle").fill("try again after a failure lang:elixir -test")
+    await dashboard.locator("#needle").press("Enter")
+    await dashboard.locator("#places .score").first.wait_for()
+    places = await dashboard.locator("#places button").all_inner_texts()
+    assert any("retry" in place for place in places[:3])
+    assert not [place for place in places if ".cpp:" in place or "test/" in place]
+    counted = await dashboard.locator("#count").inner_text()
+    await dashboard.locator("#grep").fill("def with_backoff")
+    await dashboard.locator("#grep").press("Enter")
+    await dashboard.wait_for_function("before => document.getElementById('count').textContent !== before", arg=counted)
+    assert 1 <= await dashboard.locator("#places .score").count() < len(places)
+    await dashboard.locator("#grep").fill("(")
+    await dashboard.locator("#grep").press("Enter")
+    await dashboard.locator("#message", has_text="is no regular expression").wait_for()
+    await dashboard.locator("#grep").fill("")
+    await dashboard.locator("#needle").fill("with_backoff")
+    assert await dashboard.locator("#places .score").count() == 0
+
+
 async def test_a_point_tells_what_it_is_and_a_search_keeps_the_zoom(dashboard):
-    """A point under the mouse would be nameless, or each letter of a search would throw the map back."""
+    """A point under the mouse has its name, and typing keeps the zoom."""
     x, y, name = await dashboard.evaluate(
         f"(() => {{ const {{ value }} = {CHART}.series[0].data[0];"
         f" return [...{INSTANCE}.convertToPixel({{ seriesIndex: 0 }}, value), value[3]]; }})()"
@@ -70,9 +91,9 @@ async def test_a_point_tells_what_it_is_and_a_search_keeps_the_zoom(dashboard):
 
 
 async def test_every_view_by_keyboard(dashboard):
-    """A view could not be reached without a mouse, or what it shows would be missing."""
+    """The arrow keys reach each view and what it shows."""
     await dashboard.locator("#tab-map").focus()
-    for view, text in (("duplicates", "SecondRetry"), ("index", "huge.ex"), ("learning", "MAP")):
+    for view, text in (("duplicates", "SecondRetry"), ("index", "huge.ex"), ("finetune", "MAP")):
         await dashboard.keyboard.press("ArrowRight")
         await dashboard.locator(f"#{view}[aria-busy=false]").get_by_text(text).first.wait_for()
         assert await dashboard.evaluate("document.activeElement.id") == f"tab-{view}"
@@ -83,18 +104,18 @@ async def test_every_view_by_keyboard(dashboard):
 
 
 async def test_index_gives_reasons(dashboard):
-    """A file that is left out would stand there without its reason."""
+    """A file that is left out has its reason."""
     await dashboard.locator("#tab-index").click()
     reason = dashboard.locator("#index details", has_text="huge.ex")
     assert len((await reason.locator("summary").inner_text()).split()) > 1
 
 
 async def test_index_tells_how_completions_fare(dashboard, data, sample):
-    """What became of the suggestions would not be told."""
-    client = await AsyncClient.connect(data)
+    """The outcomes of suggestions are counted."""
+    client = await AsyncDaemonClient.connect(data)
     text = "defmodule Storehouse.Session do\n  use Gen"
-    asked = {"root": str(sample), "path": "lib/new.ex", "text": text, "line": 2, "column": 9, "wait": True}
-    (item, *_) = (await client.post("/complete", {**asked, "trigger": "invoked"}))["items"]
+    request = {"root": str(sample), "path": "lib/new.ex", "text": text, "line": 2, "column": 9, "wait": True}
+    (item, *_) = (await client.post("/complete", {**request, "trigger": "invoked"}))["items"]
     for event in ("shown", "accepted"):
         assert (await client.post("/complete/events", {"root": str(sample), "id": item["id"], "event": event}))["known"]
     await client.close()
@@ -102,21 +123,29 @@ async def test_index_tells_how_completions_fare(dashboard, data, sample):
     await dashboard.get_by_text("1 of 1 accepted (100 %)").wait_for()
 
 
-async def test_learning_tells_gain_interval_loss_and_decision(dashboard):
-    """A night's figures would be in the picture alone, where not everybody can read them."""
-    await dashboard.locator("#tab-learning").click()
+async def test_the_history_shows_gain_interval_loss_and_decision(dashboard):
+    """A run's figures stand in the table as well as in the picture."""
+    await dashboard.locator("#tab-finetune").click()
     row = await dashboard.locator("#runs tr", has_text="0.560").inner_text()
     for words in ("0.490 → 0.560", "+7.0 points (+5.0 to +9.0)", "0.067", "activated"):
         assert words in row
-    drawn = "echarts.getInstanceByDom(document.getElementById('nights')).getOption().series.map(s => s.name)"
+    drawn = "echarts.getInstanceByDom(document.getElementById('finetune-runs')).getOption().series.map(s => s.name)"
     assert {"before", "after", "interval", "loss"} <= set(await dashboard.evaluate(drawn))
     interval = drawn.replace("map(s => s.name)", "find(s => s.name === 'interval')")
     assert await dashboard.evaluate(f"{interval}.data") == pytest.approx([0.04, 0.05, 0.04])
     assert await dashboard.evaluate(f"{interval}.type") == "bar", "a line would not show the only night's"
 
 
+async def test_a_week_shows_the_gain_over_the_base_and_what_it_learned_from(dashboard):
+    """One row a week: gain with its interval, kinds, BEAM patterns, sources, and why a model was refused."""
+    await dashboard.locator("#tab-finetune").click()
+    row = await dashboard.locator("#runs tr", has_text="71 % → 83 %").inner_text()
+    for words in ("+7.0 (+5.0 to +9.0)", "half +5.0", "1500 triplets", "120 calls", "+0.5 points of MAP"):
+        assert words in row
+
+
 async def test_both_themes(page, address):
-    """The page would not follow the system's theme, or the button would not change it."""
+    """The page follows the system's theme until the button changes it."""
     await page.emulate_media(color_scheme="dark")
     await page.goto(address)
     await page.locator("html[data-theme=dark]").wait_for()
@@ -127,7 +156,7 @@ async def test_both_themes(page, address):
 
 
 async def test_an_editor_chooses_the_theme(page, address):
-    """The page would be light in a dark editor."""
+    """The theme of the address wins over the system's."""
     await page.emulate_media(color_scheme="light")
     await page.goto(f"{address}&theme=dark")
     await page.locator("html[data-theme=dark]").wait_for()
@@ -135,7 +164,7 @@ async def test_an_editor_chooses_the_theme(page, address):
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_everything_can_be_read(page, address, theme):
-    """A text would be too faint, a control nameless, or a small window would have to be moved sideways."""
+    """Contrast, names of controls and small windows are right in both themes."""
     await page.emulate_media(color_scheme=theme)
     await page.set_viewport_size({"width": 360, "height": 740})
     await page.goto(address)
@@ -148,24 +177,24 @@ async def test_everything_can_be_read(page, address, theme):
 
 
 async def test_views_say_that_they_load(page, address):
-    """A view that waits for its data would look empty."""
+    """A view that waits for its data says so."""
     await page.route("**/data/map*", lambda route: None)
     await page.goto(address)
     await page.locator("#map[aria-busy=true]").wait_for()
-    said = await page.evaluate("getComputedStyle(document.getElementById('map'), '::before').content")
-    assert "Loading" in said
+    content = await page.evaluate("getComputedStyle(document.getElementById('map'), '::before').content")
+    assert "Loading" in content
 
 
 async def test_an_empty_map_says_why(page, address):
-    """Before there are vectors, the map would be an empty field."""
+    """Without vectors the map says why it is empty."""
     await page.route("**/data/map*", lambda route: route.fulfill(json={"points": [], "total": 0}))
     await page.goto(address)
     await page.get_by_text("There is nothing to draw yet").wait_for()
 
 
 async def test_rollback(dashboard, codekin, sample):
-    """A click on the way back would leave the model as it was, or the page would go on telling the old one."""
-    await dashboard.locator("#tab-learning").click()
+    """A click goes back to a checkpoint or to the model as it came, and the page shows it."""
+    await dashboard.locator("#tab-finetune").click()
     await dashboard.get_by_role("button", name="Go back to this").first.click()
     await dashboard.get_by_role("alert").get_by_text("is searched with checkpoint").wait_for()
     assert json.loads(codekin("history", sample, "--json"))["active"] != "base"
@@ -176,8 +205,8 @@ async def test_rollback(dashboard, codekin, sample):
 
 
 async def test_a_click_reaches_the_editor(dashboard, data, sample):
-    """A place that was clicked would not be shown by the editor that has the folder open."""
-    client = await AsyncClient.connect(data)
+    """The editor that has the folder open shows the place that was clicked."""
+    client = await AsyncDaemonClient.connect(data)
     async with aclosing(client.events(str(sample))) as events:
         assert (await anext(events))["event"] == "connected"
         await dashboard.locator("#needle").fill("with_backoff")
@@ -199,19 +228,19 @@ async def test_a_click_reaches_the_editor(dashboard, data, sample):
 
 
 async def test_asks_nobody_else(page, address):
-    """The page would ask another host for something."""
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    """The page requests nothing from another host."""
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
     await page.goto(address)
     for view in VIEWS:
         await page.locator(f"#tab-{view}").click()
         await page.locator(f"#{view}[aria-busy=false]").wait_for()
-    assert len(asked) > 6
-    assert {urlsplit(url).netloc for url in asked} == {urlsplit(address).netloc}
+    assert len(requests) > 6
+    assert {urlsplit(url).netloc for url in requests} == {urlsplit(address).netloc}
 
 
 async def test_token_is_good_once(page, address):
-    """Whoever finds the address in a history could open the page again."""
+    """An address that was used opens nothing."""
     first = await page.goto(address)
     assert first.status == 200
     assert "token" not in page.url
@@ -219,19 +248,19 @@ async def test_token_is_good_once(page, address):
 
 
 async def test_a_reload_keeps_the_page(dashboard):
-    """A reload would shut the user out."""
+    """A reload keeps the pass."""
     await dashboard.reload()
     await dashboard.locator("#map[aria-busy=false] #places li").first.wait_for()
 
 
 async def test_in_a_frame(page, address):
-    """The page would stay empty inside an editor, which shows it in a frame of another origin."""
+    """The page works inside an editor's frame of another origin."""
     await page.set_content(f'<iframe src="{address}" style="width: 1100px; height: 700px"></iframe>')
     await page.frame_locator("iframe").locator("#places li").first.wait_for()
 
 
 async def test_without_the_pass(address):
-    """Data or deeds would be open to any other program or page on the machine."""
+    """Data and actions are refused to whoever has no pass."""
     origin = "http://" + urlsplit(address).netloc
     async with httpx.AsyncClient(base_url=origin) as client:
         paths = ("status", "map", "duplicates", "history")
@@ -245,7 +274,7 @@ async def test_without_the_pass(address):
 
 
 async def test_policy_stops_foreign_code(dashboard):
-    """Text from a repository that slipped into the page as markup could run as code."""
+    """A script that got into the page does not run."""
     ran = await dashboard.evaluate(
         "new Promise(done => { const script = document.createElement('script'); script.textContent = 'window.evil = 1';"
         " document.body.append(script); setTimeout(() => done(window.evil ?? 0), 50); })"

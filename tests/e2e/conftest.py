@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts" / "benchmarks"))
 
-from window import COMMAND, Window
+from lsp_client import COMMAND, LspClient
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "mixed"
 
@@ -38,7 +38,7 @@ def codekin(data):
 @pytest.fixture
 def window(data, root):
     """A window on the sample, ready to be asked."""
-    with Window(data) as window:
+    with LspClient(data) as window:
         window.begin(root)
         window.until_ready()
         yield window

@@ -8,7 +8,7 @@ import pytest
 from lsprotocol import types as lsp
 from pytest_lsp import ClientServerConfig, LanguageClient, client_capabilities, make_test_lsp_client
 
-from codekin.daemon.start import listener_pid
+from codekin.daemon.process.startup import listener_pid
 from daemons import eventually_async
 
 BEFORE = '  汉字 = "🙂"; '
@@ -26,7 +26,7 @@ RETRY = f"""defmodule Shop.Retry do
   end # 🙂
 end
 """
-TWIN = RETRY.replace("Shop.Retry", "Shop.Http").replace("with_backoff", "again").replace("delay", "wait")
+DUPLICATE = RETRY.replace("Shop.Retry", "Shop.Http").replace("with_backoff", "again").replace("delay", "wait")
 TYPED = f"defmodule Shop.New do\n{BEFORE}def f(fun), do: (case fun.() do {{:ok, value}} -> "
 UNITS = {"utf-8": len(BEFORE.encode()), "utf-16": len(BEFORE.encode("utf-16-le")) // 2, "utf-32": len(BEFORE)}
 END = {"utf-8": 12, "utf-16": 10, "utf-32": 9}
@@ -61,7 +61,7 @@ def emacs() -> lsp.ClientCapabilities:
 def project(tmp_path):
     root = tmp_path / "my shop ü"
     (root / "lib").mkdir(parents=True)
-    for name, text in (("retry", RETRY), ("http", TWIN), ("new", "")):
+    for name, text in (("retry", RETRY), ("http", DUPLICATE), ("new", "")):
         (root / "lib" / f"{name}.ex").write_text(text)
     return root
 
@@ -71,7 +71,7 @@ def make_client() -> LanguageClient:
     client.status = []
 
     @client.feature("codekin/status")
-    def told(status) -> None:
+    def reported(status) -> None:
         client.status.append(status)
 
     client.feature(lsp.WORKSPACE_CODE_LENS_REFRESH)(lambda _params: None)
@@ -107,14 +107,14 @@ def opened(client, project, name: str, text: str) -> lsp.TextDocumentIdentifier:
     ("client", "encoding"), [(vscode, "utf-16"), (neovim, "utf-8"), (emacs, "utf-32")], indirect=["client"]
 )
 async def test_similar_lens_and_symbols(client, project, encoding):
-    """The kin of the function at the cursor, and their ends, would be counted in other units than the editor's."""
+    """Ranges of similar functions are in the editor's encoding."""
     assert client.answered.position_encoding == encoding
     document = opened(client, project, "retry.ex", RETRY)
-    asked = {"textDocument": {"uri": document.uri}, "position": {"line": 1, "character": UNITS[encoding] + 4}}
-    answer = await client.protocol.send_request_async("codekin/similar", asked)
-    assert answer.query.name == "Shop.Retry.with_backoff/3"
-    twin = next(hit for hit in answer.hits if hit.path == "lib/http.ex" and hit.name.endswith("again/3"))
-    assert (twin.range.end.line, twin.range.end.character) == (9, END[encoding])
+    request = {"textDocument": {"uri": document.uri}, "position": {"line": 1, "character": UNITS[encoding] + 4}}
+    response = await client.protocol.send_request_async("codekin/similar", request)
+    assert response.query.name == "Shop.Retry.with_backoff/3"
+    duplicate = next(hit for hit in response.hits if hit.path == "lib/http.ex" and hit.name.endswith("again/3"))
+    assert (duplicate.range.end.line, duplicate.range.end.character) == (9, END[encoding])
     lenses = await client.text_document_code_lens_async(lsp.CodeLensParams(document))
     titles = [(await client.code_lens_resolve_async(lens)).command.title for lens in lenses]
     assert any(title.endswith(" similar") and title[0] != "0" for title in titles), titles
@@ -124,7 +124,7 @@ async def test_similar_lens_and_symbols(client, project, encoding):
 
 @pytest.mark.parametrize(("client", "encoding"), [(vscode, "utf-16"), (neovim, "utf-8")], indirect=["client"])
 async def test_inline_completion(client, project, encoding):
-    """Ghost text would be put in the wrong column, or beside a menu that offers the same."""
+    """Ghost text has the right column, and is not offered beside a menu with the same text."""
     document = opened(client, project, "new.ex", TYPED)
     cursor = lsp.Position(1, UNITS[encoding] + len(TYPED.splitlines()[1]) - len(BEFORE))
     invoked = lsp.InlineCompletionContext(trigger_kind=lsp.InlineCompletionTriggerKind.Invoked)
@@ -142,7 +142,7 @@ async def test_inline_completion(client, project, encoding):
 
 @pytest.mark.parametrize("client", [emacs], indirect=True)
 async def test_completion(client, project):
-    """A client without ghost text would have no suggestions, or have them in the wrong column."""
+    """A client without ghost text gets completion items in the right column."""
     document = opened(client, project, "new.ex", TYPED)
     cursor = lsp.Position(1, len(TYPED.splitlines()[1]))
 

@@ -4,8 +4,15 @@ import random
 
 import pytest
 
-from codekin.lsp.documents import Documents, Snapshot, split_lines
-from codekin.lsp.positions import Encoding, choose_encoding, to_client_units, to_code_points
+from codekin.lsp.documents import (
+    Documents,
+    DocumentSnapshot,
+    Encoding,
+    choose_encoding,
+    split_lines,
+    to_client_units,
+    to_code_points,
+)
 
 ALPHABET = ["a", "b", " ", "é", "汉", "🙂", "👩‍💻", "\f", "\v", "\x1c", "\x85", "\u2028", "\u2029", "\n", "\r\n", "\r"]
 CODECS = {Encoding.UTF8: ("utf-8", 1), Encoding.UTF16: ("utf-16-le", 2), Encoding.UTF32: ("utf-32-le", 4)}
@@ -58,7 +65,7 @@ def apply_reference(text: str, change: dict, encoding: Encoding) -> str:
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 def test_fuzzed_sessions_do_not_drift(encoding):
-    """A drift would make every later answer point at the wrong place."""
+    """After any series of edits the server's text equals the client's."""
     for seed in range(1200):
         source = random.Random(seed)
         text = random_text(source, 60)
@@ -75,11 +82,11 @@ def test_fuzzed_sessions_do_not_drift(encoding):
 
 @pytest.mark.parametrize("encoding", list(Encoding))
 def test_offsets_and_positions_agree_with_the_reference(encoding):
-    """A wrong offset would cut the prefix of a completion in the wrong place."""
+    """Offsets and positions agree with the reference for every encoding."""
     source = random.Random(7)
     for _ in range(300):
         text = random_text(source, 40)
-        snapshot = Snapshot("u", "cpp", 0, split_lines(text), encoding)
+        snapshot = DocumentSnapshot("u", "cpp", 0, split_lines(text), encoding)
         where = position(source.randrange(8), source.randrange(12))
         offset = reference_offset(text, encoding=encoding, **where)
         assert offset == snapshot.offset(where)
@@ -98,12 +105,12 @@ def test_offsets_and_positions_agree_with_the_reference(encoding):
     ],
 )
 def test_only_the_protocols_breaks_end_a_line(text, lines):
-    """Any other break would shift all lines below it."""
+    """Only the protocol's line breaks end a line."""
     assert lines == split_lines(text)
 
 
 def test_a_position_inside_a_character_is_its_start():
-    """A client that counts differently must not split an emoji in two."""
+    """A column inside a surrogate pair is moved to the emoji's start."""
     assert [to_code_points("a🙂b", column, Encoding.UTF16) for column in range(5)] == [0, 1, 1, 2, 3]
     assert [to_code_points("a🙂b", column, Encoding.UTF8) for column in range(8)] == [0, 1, 1, 1, 1, 2, 3, 3]
     assert [to_client_units("a🙂b", count, Encoding.UTF16) for count in range(4)] == [0, 1, 3, 4]
@@ -122,7 +129,7 @@ def test_a_character_that_arrives_in_two_halves_is_joined():
 
 
 def test_stale_versions_are_left_out():
-    """An edit made for an older text would damage the newer one."""
+    """An edit for an older version is ignored."""
     documents = Documents()
     documents.open("u", "elixir", 5, "abc")
     start = {"start": position(0, 0), "end": position(0, 0)}
@@ -133,7 +140,7 @@ def test_stale_versions_are_left_out():
 
 
 def test_change_without_open_needs_the_whole_text():
-    """A range of an unknown text says nothing; the whole text says everything."""
+    """A range edit of an unknown document is ignored; a full text opens it."""
     documents = Documents()
     span = {"start": position(0, 0), "end": position(3, 0)}
     assert documents.change("u", 1, [{"range": span, "text": "x"}]) is None
@@ -142,7 +149,7 @@ def test_change_without_open_needs_the_whole_text():
 
 
 def test_a_change_that_cannot_be_read_leaves_the_document_whole():
-    """Half of a failed batch must not stay behind."""
+    """A batch with a wrong edit changes nothing."""
     documents = Documents()
     documents.open("u", "elixir", 1, "abc")
     good = {"range": {"start": position(0, 0), "end": position(0, 0)}, "text": "x"}
@@ -163,7 +170,7 @@ def test_positions_beyond_everything_are_clamped():
 
 
 def test_edits_leave_untouched_lines_alone():
-    """Two hundred ranges may not rebuild a text of 20,000 lines two hundred times."""
+    """After two hundred edits of a text of 20,000 lines, all other lines are the same objects."""
     documents = Documents()
     before = documents.open("u", "elixir", 1, "".join(f"value = {at}\n" for at in range(20_000)))
     spans = [{"start": position(at, 0), "end": position(at, 5)} for at in range(0, 2000, 10)]
@@ -194,3 +201,14 @@ def test_a_line_of_a_megabyte_is_edited_in_place():
 def test_the_clients_first_known_encoding_is_taken(offered, chosen):
     """The wrong unit shifts every column after the first emoji."""
     assert chosen == choose_encoding(offered)
+
+
+def test_whole_texts_and_edits_under_an_unchanged_version_are_taken():
+    """Some clients never count up: messages arrive in order, so each of them counts."""
+    documents = Documents()
+    documents.open("u", "elixir", 1, "abc")
+    assert documents.change("u", 1, [{"text": "new"}]).text == "new"
+    start = {"start": position(0, 0), "end": position(0, 0)}
+    assert documents.change("u", 1, [{"range": start, "text": "x"}]).text == "xnew"
+    assert documents.change("u", 0, [{"text": "whole"}]).text == "whole"
+    assert documents.change("u", None, [{"range": start, "text": "y"}]).text == "ywhole"

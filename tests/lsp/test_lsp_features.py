@@ -26,7 +26,7 @@ def at(uri: str, line: int = 0, character: int = 0, **more) -> dict:
 
 
 async def test_similar_at_the_cursor_of_an_unsaved_text(window, root):
-    """The daemon must see the text on the screen, not the one on disk."""
+    """The daemon gets the text on the screen, not the one on disk."""
     await window.begin(root)
     uri = window.open((root / "lib" / "a.ex").as_uri(), TEXT)
     answer = await window.ask("codekin/similar", at(uri, 2, limit=3, filters={"minScore": 0.5, "languages": ["cpp"]}))
@@ -65,7 +65,7 @@ async def test_similar_for_a_selection(window, root, start, end, lines):
 
 
 async def test_similar_for_a_pasted_snippet_and_an_untitled_text(window, root):
-    """Code that is in no file yet has kin all the same."""
+    """Code that is in no file yet has similar code all the same."""
     await window.begin(root)
     await window.ask("codekin/similar", {"snippet": "def f, do: 1", "language": "elixir"})
     uri = window.open("untitled:Untitled-1", "int f();", language="cpp")
@@ -76,7 +76,7 @@ async def test_similar_for_a_pasted_snippet_and_an_untitled_text(window, root):
 
 
 async def test_a_file_outside_the_workspace_is_refused_with_advice(window, root, tmp_path):
-    """Nothing outside the workspace is read, and the user is told what to do."""
+    """No file outside the workspace is read, and the error says what to do."""
     await window.begin(root)
     error = await window.fail("codekin/similar", at((tmp_path / "other.ex").as_uri()))
     assert "open its folder" in error["message"]
@@ -91,13 +91,16 @@ async def test_an_error_of_the_daemon_is_one_sentence(window, root):
     assert error == {"code": -32803, "message": "The daemon does not answer; `codekin daemon stop` ends it."}
 
 
-async def test_search_asks_every_folder_and_ranks_together(window, root, tmp_path):
+async def test_search_queries_every_folder_and_ranks_together(window, root, tmp_path):
     """Folders of one window are searched as one."""
     other = tmp_path / "other"
     other.mkdir()
     await window.begin(root, other)
 
+    asked = []
+
     def answer(body):
+        asked.append(body)
         score = 0.9 if body["root"] == str(other) else 0.4
         hit = {"path": "x.ex", "name": "X", "kind": "module", "language": "elixir"}
         hit |= {"start_line": 1, "end_line": 1, "code_line": 1}
@@ -108,23 +111,29 @@ async def test_search_asks_every_folder_and_ranks_together(window, root, tmp_pat
     assert [hit["uri"] for hit in hits] == [(other / "x.ex").as_uri(), (root / "x.ex").as_uri()]
     one = await window.ask("codekin/search", {"text": "retry", "root": str(root)})
     assert len(one["hits"]) == 1
+    near = (other / "y.ex").as_uri()
+    await window.ask("codekin/search", {"text": "retry", "near": near, "grep": "def"})
+    assert {(body["root"], body.get("near")) for body in asked if "grep" in body} == {
+        (str(root), None),
+        (str(other), "y.ex"),
+    }
     symbols = await window.ask("workspace/symbol", {"query": "retry"})
     assert [(symbol["name"], symbol["kind"], symbol["containerName"]) for symbol in symbols] == [("X", 2, "x.ex")] * 2
     assert await window.ask("workspace/symbol", {"query": " "}) == []
 
 
-async def test_commands_are_twins_of_the_requests(window, root):
+async def test_commands_answer_as_the_requests_do(window, root):
     """A client without custom requests gets the same answers."""
     await window.begin(root)
     uri = window.open((root / "lib" / "a.ex").as_uri(), TEXT)
     for name, params in (("similar", at(uri)), ("search", {"text": "x"}), ("status", {})):
-        twin = {"command": f"codekin.{name}", "arguments": [params]}
-        assert await window.ask("workspace/executeCommand", twin) == await window.ask(f"codekin/{name}", params)
+        duplicate = {"command": f"codekin.{name}", "arguments": [params]}
+        assert await window.ask("workspace/executeCommand", duplicate) == await window.ask(f"codekin/{name}", params)
     assert (await window.fail("workspace/executeCommand", {"command": "rm"}))["code"] == -32602
 
 
 async def test_a_lens_counts_when_it_is_resolved(window, root):
-    """Counting every function of a file at once would be slow; its command shows what was counted."""
+    """A lens is counted when it is resolved, and its command shows what was counted."""
     await window.begin(root, initializationOptions={"showSimilarCommand": "client.show"})
     uri = window.open((root / "lib" / "a.ex").as_uri(), TEXT)
     (lens,) = await window.ask("textDocument/codeLens", {"textDocument": {"uri": uri}})
@@ -141,12 +150,14 @@ async def test_a_lens_counts_when_it_is_resolved(window, root):
 
 
 async def test_lenses_can_be_switched_off_while_running(window, root):
-    """A changed setting counts at once, whether it is sent or has to be asked for."""
+    """A changed setting applies at once, whether the client sends it or the server requests it."""
     await window.begin(root)
     uri = window.open((root / "lib" / "a.ex").as_uri(), TEXT)
     window.notify("workspace/didChangeConfiguration", {"settings": {"codekin": {"similar": {"lens": False}}}})
     assert await window.ask("textDocument/codeLens", {"textDocument": {"uri": uri}}) == []
-    await window.until(lambda: window.daemon.bodies("/workspaces/open")[-1]["settings"] == {"similar": {"lens": False}})
+    await window.until(
+        lambda: (window.daemon.bodies("/workspaces/open") or [{}])[-1].get("settings") == {"similar": {"lens": False}}
+    )
 
 
 async def test_settings_are_pulled_where_the_client_offers_it(window, root):
@@ -166,7 +177,7 @@ async def test_settings_are_pulled_where_the_client_offers_it(window, root):
 
 
 async def test_a_wrong_setting_is_named_in_the_status(window, root):
-    """A typing error must not be met with silence, and the rest still works."""
+    """A setting with a wrong value is named in the status."""
     await window.begin(root, initializationOptions={"similar": {"limit": "many"}})
     await window.ask("textDocument/codeLens", {"textDocument": {"uri": (root / "lib/b.ex").as_uri()}})
     status = await window.ask("codekin/status")
@@ -192,7 +203,7 @@ async def test_the_action_for_cursor_and_selection(window, root):
 
 
 async def test_a_client_without_a_view_is_offered_a_choice(window, root):
-    """The lens and the action must do something in every client."""
+    """A client without a view of ours shows the similar code as a choice."""
     window.replies["window/showMessageRequest"] = lambda params: params["actions"][0]
     await window.begin(root, capabilities={"window": {"showDocument": {"support": True}}})
     argument = {"uri": (root / "lib/b.ex").as_uri(), "position": position(1, 0)}
@@ -203,8 +214,8 @@ async def test_a_client_without_a_view_is_offered_a_choice(window, root):
     assert shown["selection"]["start"] == position(2, 0)
 
 
-async def test_hints_are_off_until_asked_for_and_cleared_with_the_setting(window, root):
-    """A near-duplicate is a quiet hint with its twin; nobody gets it unasked."""
+async def test_hints_are_off_until_enabled_and_cleared_with_the_setting(window, root):
+    """A near-duplicate is a quiet hint with its duplicate; it is off by default."""
     await window.begin(root)
     uri = window.open((root / "lib" / "a.ex").as_uri(), TEXT)
     await window.ask("codekin/status")
@@ -221,6 +232,25 @@ async def test_hints_are_off_until_asked_for_and_cleared_with_the_setting(window
     await window.until(lambda: window.notifications("textDocument/publishDiagnostics")[-1]["diagnostics"] == [])
 
 
+async def test_a_new_function_that_repeats_code_is_marked_while_it_is_written(window, root):
+    """A quiet piece of information names what does the same and why; a setting takes it away."""
+    query = {"path": "lib/a.ex", "name": "A.go/0", "language": "elixir", "start_line": 2, "end_line": 4}
+    hit = {**window.daemon.answers["/similar"]["hits"][0], "reasons": []}
+    existing = [{"hit": hit, "relation": "renamed copy", "overlap": 1.0, "evidence": ["the same but for names: a → b"]}]
+    window.daemon.answers["/drafts"] = {"functions": [{"query": query, "existing": existing}]}
+    await window.begin(root)
+    uri = window.open((root / "lib" / "a.ex").as_uri(), TEXT)
+    (published,) = await window.until(lambda: window.notifications("textDocument/publishDiagnostics"))
+    (hint,) = published["diagnostics"]
+    assert (published["uri"], hint["severity"], hint["code"]) == (uri, 3, "does-the-same")
+    assert hint["range"]["start"]["line"] == 1
+    assert "lib/b.ex:3): renamed copy; the same but for names: a → b." in hint["message"]
+    assert window.daemon.bodies("/drafts")[-1] == {"root": str(root), "path": "lib/a.ex", "text": TEXT}
+    off = {"settings": {"codekin": {"similar": {"reuse_hints": False}}}}
+    window.notify("workspace/didChangeConfiguration", off)
+    await window.until(lambda: window.notifications("textDocument/publishDiagnostics")[-1]["diagnostics"] == [])
+
+
 async def test_texts_reach_the_daemon_in_order_and_the_last_alone_counts(window, root):
     """Unsaved code counts; a closed document's file counts again."""
     await window.begin(root)
@@ -231,7 +261,8 @@ async def test_texts_reach_the_daemon_in_order_and_the_last_alone_counts(window,
     assert len(window.daemon.bodies("/buffers")) <= 3
     window.notify("textDocument/didClose", {"textDocument": {"uri": uri}})
     body = await window.until(lambda: next((b for b in window.daemon.bodies("/buffers") if b["text"] is None), None))
-    assert body == {"root": str(root), "path": "lib/a.ex", "text": None, "version": 8}
+    assert body.items() >= {"root": str(root), "path": "lib/a.ex", "text": None, "version": 8}.items()
+    assert {b["window"] for b in window.daemon.bodies("/buffers")} == {window.session.window}
 
 
 async def test_folders_come_and_go_while_running(window, root, tmp_path):
@@ -271,7 +302,7 @@ async def test_status_follows_the_daemon(window, root):
     assert window.notifications("codekin/status")[-1]["kind"] == "Normal"
 
 
-async def test_a_daemon_that_cannot_start_is_told_and_tried_again(window, root):
+async def test_a_daemon_that_cannot_start_is_reported_and_tried_again(window, root):
     """The window lives without its daemon, says why, and heals."""
     window.unreachable = DaemonError("The daemon could not start: no space left.")
     await window.begin(root)
@@ -305,7 +336,7 @@ async def test_progress_is_begun_reported_and_ended_once_a_run(window, root, sup
 
 
 async def test_a_progress_token_that_is_refused_is_not_used(window, root):
-    """The protocol forbids reports under a token that the client did not take."""
+    """Without a token that the client accepted, no progress is reported."""
     original = window.write
 
     def write(data: bytes) -> None:
@@ -325,7 +356,7 @@ async def test_a_progress_token_that_is_refused_is_not_used(window, root):
     assert window.notifications("$/progress") == []
 
 
-async def test_lenses_are_asked_for_again_when_the_index_changes(window, root):
+async def test_lenses_are_refreshed_when_the_index_changes(window, root):
     """Counts grow old as files change."""
     await window.begin(root, capabilities={"workspace": {"codeLens": {"refreshSupport": True}}})
     await window.until(lambda: window.notifications("workspace/codeLens/refresh"))
@@ -334,15 +365,17 @@ async def test_lenses_are_asked_for_again_when_the_index_changes(window, root):
     await window.until(lambda: len(window.notifications("workspace/codeLens/refresh")) > before)
 
 
-async def test_learning_history_and_the_way_back(window, root):
-    """The night school can be asked for, looked at and undone from the editor."""
+async def test_finetuning_history_and_rollback(window, root):
+    """The editor starts fine-tuning, shows its history and rolls it back."""
     await window.begin(root)
-    assert await window.ask("codekin/learn", {"method": "head", "nonsense": 1}) == {"message": "Learning has begun."}
+    assert await window.ask("codekin/finetune", {"method": "head", "nonsense": 1}) == {
+        "message": "Fine-tuning has started."
+    }
     assert await window.ask("codekin/history") == {"runs": [], "active": "base"}
     assert (await window.ask("codekin/rollback", {"checkpoint": "base"}))["active"] == "base"
     assert (await window.ask("codekin/dashboard"))["url"].startswith("http://127.0.0.1:")
     about = {"root": str(root)}
-    assert window.daemon.bodies("/learn") == [{**about, "method": "head", "background": True}]
+    assert window.daemon.bodies("/finetune") == [{**about, "method": "head", "background": True}]
     assert window.daemon.bodies("/history") == [about]
     assert window.daemon.bodies("/rollback") == [{**about, "checkpoint": "base"}]
 
@@ -353,12 +386,12 @@ async def test_duplicates_and_indexing_on_demand(window, root):
     (group,) = (await window.ask("codekin/duplicates", {"filters": {"minScore": 0.8}}))["groups"]
     assert [hit["uri"] for hit in group] == [(root / "lib/b.ex").as_uri()] * 2
     assert window.daemon.bodies("/duplicates")[0]["filters"] == {"min_score": 0.8}
-    assert await window.ask("codekin/index", {"rebuild": True}) == {"files": 1, "fragments": 2}
+    assert await window.ask("codekin/index", {"rebuild": True}) == {"files": 1, "chunks": 2}
     assert window.daemon.bodies("/index") == [{"root": str(root), "rebuild": True}]
 
 
 async def test_a_hit_in_an_open_document_has_the_uri_it_was_opened_by(window, root, tmp_path):
-    """An editor opens a second copy of a file that it is told of by another URI, as happens with links."""
+    """Results use the URI by which the client opened a file, through links too."""
     link = tmp_path / "link"
     link.symlink_to(root)
     await window.begin(link)
@@ -369,3 +402,32 @@ async def test_a_hit_in_an_open_document_has_the_uri_it_was_opened_by(window, ro
     window.open(opened, "one line\nanother\nthird\n🙂\n")
     (hit,) = (await window.ask("codekin/search", {"text": "x"}))["hits"]
     assert (hit["uri"], hit["range"]["end"]) == (opened, position(3, 2))
+
+
+async def test_pushed_settings_count_where_the_client_does_not_answer_for_them(window, root):
+    """Pushed settings apply where the client answers `workspace/configuration` with null."""
+    window.replies["workspace/configuration"] = lambda _params: [None]
+    await window.begin(root, capabilities={"workspace": {"configuration": True}})
+    pushed = {"settings": {"codekin": {"completion": {"enabled": False}}}}
+    window.notify("workspace/didChangeConfiguration", pushed)
+    await window.until(lambda: not window.session.settings(next(iter(window.session.folders))).completion.enabled)
+
+
+@pytest.mark.parametrize(
+    ("client", "options", "wanted"),
+    [("Visual Studio Code", {}, True), ("helix", {}, False), ("Emacs", {}, False), ("Emacs", {"status": True}, True),
+     ("Zed", {"status": False}, False)],
+)  # fmt: skip
+async def test_the_status_goes_to_clients_that_take_it(window, root, client, options, wanted):
+    """Emacs and Helix get the custom status notification only if they opt in."""
+    await window.begin(root, clientInfo={"name": client}, initializationOptions=options)
+    await window.until(lambda: window.session.status.current.message == "Codekin is ready.")
+    assert bool(window.notifications("codekin/status")) == wanted
+
+
+async def test_a_document_of_a_megabyte_has_no_lenses(window, root):
+    """A document of a megabyte is not cut into lenses."""
+    await window.begin(root)
+    uri = window.open((root / "lib" / "b.ex").as_uri(), "x = 1\n" * 150_000)
+    assert await window.ask("textDocument/codeLens", {"textDocument": {"uri": uri}}) == []
+    assert window.daemon.bodies("/lens") == []

@@ -5,10 +5,11 @@ import random
 
 import pytest
 
-from codekin.lsp.framing import LARGEST_MESSAGE, Fault, FrameReader, frame, parse
+from codekin.lsp.transport import MAX_MESSAGE_BYTES, FrameReader, JsonRpcError, parse_message
+from fakes import frame_message
 
 ECHO = {"jsonrpc": "2.0", "id": 1, "method": "echo"}
-GOOD = frame(json.dumps(ECHO).encode())
+GOOD = frame_message(json.dumps(ECHO).encode())
 BODY = GOOD.split(b"\r\n\r\n", 1)[1]
 
 
@@ -30,23 +31,23 @@ def read(data: bytes) -> list:
     ],
 )
 def test_odd_headers_are_read(head):
-    """pygls alone is deaf for ever after a lowercase header, a missing space or a bare line feed."""
+    """Lowercase headers, a missing space and bare line feeds are read."""
     assert read(head % len(BODY) + BODY + GOOD) == [ECHO, ECHO]
 
 
 @pytest.mark.parametrize("length", [b"1000000000000", b"-5", b"1e12", b"", b"abc", b"9" * 5000, b"\xc2\xb2"])
 def test_absurd_lengths_are_answered_and_passed_over(length):
-    """A length that cannot be meant must neither be waited for nor kill the server."""
+    """A length out of bounds gets an error, and the next message is read."""
     fault, *rest = read(b"Content-Length: " + length + b"\r\n\r\n" + BODY + GOOD)
     assert fault.code == -32600
-    assert str(LARGEST_MESSAGE) in fault.message
+    assert str(MAX_MESSAGE_BYTES) in fault.message
     assert rest == [ECHO]
 
 
 @pytest.mark.parametrize("claimed", [len(BODY) + 1, len(BODY) + 30, len(BODY) + 10_000])
 @pytest.mark.parametrize("body", [BODY, BODY[:20]])
 def test_a_truncated_body_does_not_swallow_what_follows(claimed, body):
-    """A body shorter than its length must not eat the next message, nor wait for the missing bytes."""
+    """After a body shorter than its length, the next message is read at once."""
     first, *rest = read(b"Content-Length: %d\r\n\r\n" % claimed + body + GOOD)
     assert (first == ECHO) if body is BODY else (first.code == -32700)
     assert rest == [ECHO]
@@ -65,27 +66,27 @@ def test_a_length_that_is_too_short_costs_one_message():
 )
 def test_bodies_that_are_not_json_are_answered(body):
     """Nesting of 100,000 levels and other non-messages are a parse error, not a crash."""
-    fault, *rest = read(frame(body) + GOOD)
+    fault, *rest = read(frame_message(body) + GOOD)
     assert fault.code == -32700
     assert rest == [ECHO]
 
 
 def test_headers_without_a_length_are_answered():
-    """A message without a length has no end, so only the next header can be trusted."""
+    """A header without a length gets an error, and reading continues at the next header."""
     fault, *rest = read(b"Content-Type: x\r\n\r\n" + BODY + GOOD)
     assert fault.code == -32600
     assert rest == [ECHO]
 
 
 def test_a_header_inside_a_string_is_only_text():
-    """Source code that speaks of Content-Length must not be taken for a message."""
+    """The text `Content-Length` inside a body does not begin a message."""
     message = {"jsonrpc": "2.0", "method": "x", "params": "Content-Length: 12\r\n\r\n{"}
-    assert read(frame(json.dumps(message).encode()) + GOOD) == [message, ECHO]
+    assert read(frame_message(json.dumps(message).encode()) + GOOD) == [message, ECHO]
 
 
 def test_pretty_printed_messages_are_read():
     """JSON may hold raw line breaks between its tokens."""
-    assert read(frame(json.dumps(ECHO, indent=2).encode()) + GOOD) == [ECHO, ECHO]
+    assert read(frame_message(json.dumps(ECHO, indent=2).encode()) + GOOD) == [ECHO, ECHO]
 
 
 def test_dripping_frames_come_out_whole():
@@ -95,12 +96,12 @@ def test_dripping_frames_come_out_whole():
     assert found == [ECHO] * 3
 
 
-def test_pieces_of_any_size_give_the_same_messages():
-    """Where the pipe cuts the bytes is chance and may change nothing, broken input included."""
+def test_reads_of_any_size_give_the_same_messages():
+    """Any split of the bytes gives the same messages, broken input included."""
     parts = [
         GOOD,
         b"Content-Length: -1\r\n\r\n",
-        frame(b"{"),
+        frame_message(b"{"),
         b"garbage\n",
         b"Content-Length: 500\r\n\r\n{",
         GOOD,
@@ -120,7 +121,7 @@ def test_pieces_of_any_size_give_the_same_messages():
 
 
 def test_endless_garbage_is_not_kept():
-    """A stream without a line break must not fill the memory."""
+    """A stream without a line break is read in bounded memory."""
     reader = FrameReader()
     for _ in range(100):
         assert reader.feed(b"x" * 10_000) == []
@@ -129,6 +130,6 @@ def test_endless_garbage_is_not_kept():
 
 
 def test_fault_is_no_message():
-    """A JSON value is told apart from what could not be read."""
-    assert parse(b"null") is None
-    assert isinstance(parse(b"nul"), Fault)
+    """A malformed message is distinct from every JSON value."""
+    assert parse_message(b"null") is None
+    assert isinstance(parse_message(b"nul"), JsonRpcError)

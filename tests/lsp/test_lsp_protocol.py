@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from codekin.lsp.framing import Fault
+from codekin.lsp.transport import JsonRpcError
 
 
 async def forever(_body=None):
@@ -13,14 +13,14 @@ async def forever(_body=None):
 
 
 async def test_requests_before_initialize_are_refused(window):
-    """The protocol names an error for it; silence would hang the client."""
+    """A request before `initialize` gets the protocol's error."""
     assert (await window.fail("codekin/status"))["code"] == -32002
     await window.begin()
     assert (await window.fail("initialize", {}))["code"] == -32600
 
 
 async def test_initialize_survives_whatever_a_client_adds(window):
-    """A client newer than our types must still be served."""
+    """Unknown or malformed capabilities are ignored."""
     odd = {
         "workspace": {"symbol": {"symbolKind": {"valueSet": [999]}}},
         "general": {"positionEncodings": ["ebcdic", 5]},
@@ -30,12 +30,12 @@ async def test_initialize_survives_whatever_a_client_adds(window):
 
 
 async def test_initialize_without_params_is_answered(window):
-    """Null params are no reason for silence."""
+    """A request with null params gets a response."""
     assert "capabilities" in await window.ask("initialize", None)
 
 
 async def test_capabilities_are_announced(window, root):
-    """What is not announced is never asked for; inline completion is easily forgotten."""
+    """Every supported request is announced, inline completion included."""
     capabilities = await window.begin(root, encodings=["utf-8", "utf-16"])
     assert capabilities["positionEncoding"] == "utf-8"
     assert capabilities["textDocumentSync"]["openClose"] is True
@@ -68,7 +68,7 @@ async def test_unknown_methods(window):
     ],
 )
 async def test_wrong_params_are_refused_with_a_sentence(window, root, method):
-    """Params of the wrong form, a nested "jsonrpc" key among them, must not be met with silence."""
+    """Params of a wrong form, or with a nested "jsonrpc" key, get an error response."""
     await window.begin(root)
     for params in (None, [], 5, "x", {}, {"jsonrpc": "2.0", "id": 1}, {"textDocument": {"uri": 5}}):
         error = await window.fail(method, params)
@@ -82,7 +82,9 @@ async def test_messages_that_are_none_are_answered_with_an_error(window):
     batch = [{"method": "x"}]
     idless = [[], batch, 5, "x", None, {}, {"id": None, "method": "codekin/status"}, {"id": True, "method": "x"}]
     idless += [{"id": [1], "method": "x"}, {"id": 1.5, "method": "x"}]
-    window.receive(*idless, {"id": 7, "method": 5}, {"method": None, "id": 8}, {"id": 9}, Fault(-32700, "broken"))
+    window.receive(
+        *idless, {"id": 7, "method": 5}, {"method": None, "id": 8}, {"id": 9}, JsonRpcError(-32700, "broken")
+    )
     assert (await window.ask("codekin/status"))["kind"] == "Inactive"
     refused = [(m["id"], m["error"]["code"]) for m in window.sent if "error" in m]
     assert refused == [(None, -32600)] * len(idless) + [(7, -32600), (8, -32600), (9, -32600), (None, -32700)]
@@ -95,7 +97,7 @@ async def test_wrong_version_is_refused(window):
     assert (await window.reply(77))["error"]["code"] == -32600
 
 
-async def test_a_cancelled_request_is_answered_and_its_work_withdrawn(window, root):
+async def test_a_cancelled_request_is_answered_and_its_work_cancelled(window, root):
     """A reply of -32800, and the daemon sees its connection close."""
     await window.begin(root)
     window.daemon.answers["/search"] = forever
@@ -107,7 +109,7 @@ async def test_a_cancelled_request_is_answered_and_its_work_withdrawn(window, ro
 
 
 async def test_a_command_is_cancelled_too(window, root):
-    """The twins of our requests are withdrawn as the requests are."""
+    """The commands that stand for our requests are cancelled as the requests are."""
     await window.begin(root)
     window.daemon.answers["/search"] = forever
     number = window.request("workspace/executeCommand", {"command": "codekin.search", "arguments": [{"text": "x"}]})
@@ -140,13 +142,13 @@ async def test_a_request_cancelled_in_the_same_breath_is_answered(window, root):
 
 
 async def test_a_duplicate_id_is_refused_while_the_first_lives(window, root):
-    """Two answers under one id could not be told apart."""
+    """A second request under a pending id is refused."""
     await window.begin(root)
     window.daemon.answers["/search"] = forever
-    window.receive(*[{"id": "twin", "method": "codekin/search", "params": {"text": "x"}}] * 2)
-    assert (await window.reply("twin"))["error"]["code"] == -32600
-    window.notify("$/cancelRequest", {"id": "twin"})
-    await window.until(lambda: [m for m in window.sent if m.get("id") == "twin" and m["error"]["code"] == -32800])
+    window.receive(*[{"id": "same", "method": "codekin/search", "params": {"text": "x"}}] * 2)
+    assert (await window.reply("same"))["error"]["code"] == -32600
+    window.notify("$/cancelRequest", {"id": "same"})
+    await window.until(lambda: [m for m in window.sent if m.get("id") == "same" and m["error"]["code"] == -32800])
 
 
 async def test_a_hundred_slow_requests_leave_the_way_free(window, root):
@@ -170,7 +172,7 @@ async def test_a_hundred_slow_requests_leave_the_way_free(window, root):
 
 
 async def test_a_request_sees_the_text_it_was_sent_after(window, root):
-    """Messages that arrive together are handled in order: a later edit may not reach an earlier request."""
+    """Messages that arrive together are handled in order: a request sees no later edit."""
     await window.begin(root)
     uri = (root / "a.ex").as_uri()
     window.open(uri, "one")
@@ -187,7 +189,7 @@ async def test_a_request_sees_the_text_it_was_sent_after(window, root):
 
 
 async def test_an_error_of_ours_is_one_reply_and_the_session_goes_on(window, root):
-    """A defect in a handler must not end the session nor stay unanswered."""
+    """An exception in a handler gives an error response, and the session goes on."""
     await window.begin(root)
     window.daemon.answers["/search"] = lambda _body: {"no": "hits"}
     assert (await window.fail("codekin/search", {"text": "x"}))["code"] == -32603
@@ -209,7 +211,7 @@ async def test_responses_to_nothing_are_passed_over(window, root):
 
 
 async def test_shutdown_ends_what_runs_and_refuses_the_rest(window, root):
-    """After shutdown only exit is left, and the exit status tells that it was in order."""
+    """Shutdown cancels what runs; later requests are refused, and exit ends with status 0."""
     await window.begin(root)
     window.daemon.answers["/search"] = forever
     running = window.request("codekin/search", {"text": "x"})
@@ -222,7 +224,7 @@ async def test_shutdown_ends_what_runs_and_refuses_the_rest(window, root):
     assert window.server.protocol.exit_code == 0
 
 
-async def test_exit_without_shutdown_is_told_by_the_status(window):
+async def test_exit_without_shutdown_is_reported_by_the_status(window):
     """The protocol asks for exit status 1 then."""
     await window.begin()
     window.notify("exit")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 COMMIT = "a" * 40
+LARGE_FILES = (".safetensors", ".gguf")
 
 
 @dataclass
@@ -83,7 +84,7 @@ def row(name: str, content: bytes) -> dict[str, Any]:
 
 
 def lfs(name: str, content: bytes) -> dict[str, Any]:
-    if not name.endswith(".safetensors"):
+    if not name.endswith(LARGE_FILES):
         return {}
     digest = sha256(content).hexdigest()
     return {"lfs": {"sha256": digest, "oid": digest, "size": len(content), "pointerSize": 100}}
@@ -91,7 +92,7 @@ def lfs(name: str, content: bytes) -> dict[str, Any]:
 
 def send_file(request: Any, hub: Hub, name: str, body: bool) -> None:
     content = hub.files[name]
-    large = name.endswith(".safetensors")
+    large = name.endswith(LARGE_FILES)
     etag = sha256(content).hexdigest() if large else sha1(content).hexdigest()
     headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT, "Accept-Ranges": "bytes"}
     if large:

@@ -10,19 +10,20 @@ import torch
 import transformers
 
 from codekin.errors import CheckpointError, ModelError
-from codekin.models import load_embedder
-from codekin.models.batching import plan_batches
-from codekin.models.embedders import BUNDLED, load_bundled, with_head
-from codekin.models.kernels import PLAIN, candidates, fastest_kernel
+from codekin.models.embedding.local import BUNDLED_FOLDER, load_bundled, plan_batches, with_head
+from codekin.models.linear import PLAIN_KERNEL, candidate_kernels, fastest_kernel
+from codekin.models.loading import load_embedder
 
 TEXTS = ["def add(a, b), do: a + b", "x", "int main() { return fork(); }" * 60, "", "a \ud800 b\0c", "[CLS] [SEP]"]
 
 
-@pytest.mark.parametrize("kernel", candidates(), ids=lambda kernel: kernel.name)
+@pytest.mark.parametrize("kernel", candidate_kernels(), ids=lambda kernel: kernel.name)
 def test_forward_equals_transformers(kernel: object) -> None:
-    """A wrong mask, norm or pooling of the bundled encoder, in any kernel."""
+    """The bundled encoder gives the reference vectors in every kernel."""
     embedder = load_bundled(kernel=kernel)  # type: ignore[arg-type]
-    reference = transformers.BertModel.from_pretrained(BUNDLED, dtype=torch.float32, add_pooling_layer=False).eval()
+    reference = transformers.BertModel.from_pretrained(
+        BUNDLED_FOLDER, dtype=torch.float32, add_pooling_layer=False
+    ).eval()
     expected = []
     for ids in embedder.tokenize(TEXTS, "passage").ids:
         with torch.no_grad():
@@ -35,8 +36,8 @@ def test_forward_equals_transformers(kernel: object) -> None:
 
 
 def test_a_vector_does_not_depend_on_its_batch() -> None:
-    """Padding or neighbours that leak into a vector: the index would differ from the query."""
-    embedder = load_bundled(kernel=PLAIN)
+    """A text's vector does not depend on the other texts in its batch."""
+    embedder = load_bundled(kernel=PLAIN_KERNEL)
     together = embedder.embed(TEXTS)
     alone = np.concatenate([embedder.embed([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
@@ -46,7 +47,7 @@ def test_a_vector_does_not_depend_on_its_batch() -> None:
 
 
 def test_batches_keep_the_budget_and_lose_nothing() -> None:
-    """A text that is embedded twice or never, or a batch that does not fit the cache."""
+    """Each text is in one batch, and no batch of several exceeds the token budget."""
     lengths = [1, 500, 3, 3000, 64, 64, 0, 2048]
     batches = plan_batches(lengths, 2048)
     assert sorted(at for batch in batches for at in batch) == list(range(len(lengths)))
@@ -55,19 +56,19 @@ def test_batches_keep_the_budget_and_lose_nothing() -> None:
 
 
 def test_the_kernel_is_measured_once(tmp_path: Path) -> None:
-    """A probe at every start, or a damaged cache that stops the model from loading."""
+    """The kernel is measured once and cached; a damaged cache is measured anew."""
     cache = tmp_path / "kernels.json"
     chosen = fastest_kernel(cache)
     assert chosen.name in cache.read_text()
-    cache.write_text(json.dumps(dict.fromkeys(json.loads(cache.read_text()), PLAIN.name)))
-    assert fastest_kernel(cache) == PLAIN
+    cache.write_text(json.dumps(dict.fromkeys(json.loads(cache.read_text()), PLAIN_KERNEL.name)))
+    assert fastest_kernel(cache) == PLAIN_KERNEL
     cache.write_text("{broken")
     assert fastest_kernel(cache) == chosen
 
 
 def test_a_head_opens_a_space_of_its_own() -> None:
-    """Vectors of a learned head that are compared with those of the encoder alone."""
-    plain = load_bundled(kernel=PLAIN)
+    """A head multiplies the vectors and has its own space; one of another shape is refused."""
+    plain = load_bundled(kernel=PLAIN_KERNEL)
     head = np.linalg.qr(np.random.default_rng(0).normal(size=(384, 384)))[0].astype(np.float32)
     learned = with_head(plain, head, "digest")
     np.testing.assert_allclose(learned.embed(TEXTS), plain.embed(TEXTS) @ head.T, atol=1e-5)
@@ -77,7 +78,7 @@ def test_a_head_opens_a_space_of_its_own() -> None:
 
 
 def test_a_folder_is_an_embedder(tmp_path: Path) -> None:
-    """A local folder in place of a name is not accepted, or a wrong one with a stack trace."""
+    """An absolute path to a checkpoint loads as an embedder; any other name raises a ModelError."""
     tiny_checkpoints.embedder(tmp_path / "mine", "bert")
     mine = load_embedder(str(tmp_path / "mine"))
     assert mine.embed(TEXTS).shape == (len(TEXTS), 32)
@@ -88,9 +89,9 @@ def test_a_folder_is_an_embedder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "model.safetensors"])
 def test_a_damaged_bundle_is_a_sentence(tmp_path: Path, name: str) -> None:
-    """A truncated file of the bundled encoder would raise an error of some library."""
+    """A truncated file of the bundled encoder raises one sentence of ours."""
     for each in ("config.json", "tokenizer.json", "model.safetensors"):
-        content = (BUNDLED / each).read_bytes()
+        content = (BUNDLED_FOLDER / each).read_bytes()
         (tmp_path / each).write_bytes(content[: len(content) // 2] if each == name else content)
     with pytest.raises(CheckpointError, match="again"):
-        load_bundled(tmp_path, kernel=PLAIN)
+        load_bundled(tmp_path, kernel=PLAIN_KERNEL)

@@ -9,14 +9,14 @@ import torch
 import transformers
 from safetensors.torch import load_file
 
-from codekin.models.architectures import build_decoder
+from codekin.models.generation.architectures import build_decoder
 
 FAMILIES = ("llama", "qwen2", "starcoder2", "gpt_bigcode")
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_equal_transformers(tmp_path: Path, family: str) -> None:
-    """A wrong rotation, norm, mask or stacking would change the logits of a family."""
+    """The logits of every architecture equal those of transformers."""
     folder = tiny_checkpoints.generator(tmp_path, family)
     decoder = build_decoder(
         load_file(folder / "model.safetensors"), json.loads((folder / "config.json").read_text()), torch.float32

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from codekin.cli.run import run
+from codekin.cli.app import run
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def answer(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 0)
 
 
 def test_models_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """A catalogue that cannot be read by a script."""
+    """The catalogue and a model are printed as a table and as JSON."""
     rows = {row["key"]: row for row in json.loads(answer(capsys, "models", "list", "--json"))}
     assert rows["codekin_embed"]["here"]
     assert not rows["qodo"]["here"]
@@ -33,19 +33,19 @@ def test_models_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_what_fits_is_printed_with_its_arithmetic(capsys: pytest.CaptureFixture[str]) -> None:
-    """A verdict without the figures it rests on."""
-    text = answer(capsys, "models", "fits", "codellama_7b", "qodo", "--memory", "16GB", status=1)
+    """The plan is printed with its arithmetic."""
+    text = answer(capsys, "models", "plan", "codellama_7b", "qodo", "--memory", "16GB", status=1)
     assert "codellama_7b in bfloat16: weights 12.55 GB + cache of 4096 tokens 2.00 GB" in text
     assert "do not fit into 16.00 GB" in text
     assert "int8" in text
-    plan = json.loads(answer(capsys, "models", "fits", "starcoder_1b", "--memory", "16GB", "--json"))
+    plan = json.loads(answer(capsys, "models", "plan", "starcoder_1b", "--memory", "16GB", "--json"))
     assert plan["fits"]
     assert plan["models"][0]["total"] < plan["total"]
 
 
 @pytest.mark.parametrize(("purpose", "key"), [("production", "codellama_7b"), ("dev", "starcoder_1b")])
 def test_a_model_is_recommended(capsys: pytest.CaptureFixture[str], purpose: str, key: str) -> None:
-    """A recommendation for another purpose."""
+    """Each purpose has its model and a reason."""
     found = json.loads(answer(capsys, "models", "recommend", purpose, "--json"))
     assert found["model"] == key
     assert found["reason"]
@@ -57,15 +57,15 @@ WRONG = {
     ("models", "pull", "http://evil/model"): "There is no model",
     ("models", "pull", "codekin_embed"): "nothing to pull",
     ("models", "remove", "qodo"): "nothing to remove",
-    ("models", "fits", "qodo", "--memory", "much"): "write 16GB",
-    ("models", "fits", "qodo", "--dtype", "int3"): "There is no dtype 'int3'",
+    ("models", "plan", "qodo", "--memory", "much"): "write 16GB",
+    ("models", "plan", "qodo", "--dtype", "int3"): "There is no dtype 'int3'",
     ("models", "recommend", "fun"): "production or dev",
 }
 
 
 @pytest.mark.parametrize("arguments", WRONG, ids=" ".join)
 def test_wrong_use_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...]) -> None:
-    """A typing mistake that ends in a trace, or in another model."""
+    """Wrong usage prints one sentence and exits with status 2."""
     assert run(arguments) == 2
     message = capsys.readouterr().err
     assert WRONG[arguments] in message
@@ -75,7 +75,7 @@ def test_wrong_use_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments
 def test_a_pull_while_offline_is_one_sentence(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """HF_HUB_OFFLINE would be met by a wait and a trace."""
+    """With HF_HUB_OFFLINE set, `models pull` fails at once with one sentence."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     assert run(["models", "pull", "starcoder_1b"]) == 2
     assert "HF_HUB_OFFLINE is set" in capsys.readouterr().err

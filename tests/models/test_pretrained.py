@@ -13,9 +13,10 @@ import torch
 import transformers
 
 from codekin.errors import CheckpointError, ModelError
-from codekin.models.catalogue import Model, catalogue
-from codekin.models.embedders import LocalEmbedder
-from codekin.models.pretrained import load_pretrained, padded, pool
+from codekin.models.catalogue import ModelSpec, load_catalogue
+from codekin.models.embedding.adapters import pad_sequences, pool_hidden_states
+from codekin.models.embedding.local import LocalEmbedder
+from codekin.models.embedding.pretrained import load_pretrained
 
 # peft asks transformers by a name of its past.
 pytestmark = [
@@ -26,14 +27,14 @@ pytestmark = [
 TEXTS = ["def add(a, b), do: a + b", "x", "int main() { return 0; }" * 3, "", "return return return"]
 
 
-def tiny_qodo(folder: Path, **changes: object) -> Model:
+def tiny_qodo(folder: Path, **changes: object) -> ModelSpec:
     tiny_checkpoints.embedder(folder, "qwen2")
-    return replace(catalogue()["qodo"], dimensions=32, end_id=0, context=256, **changes)  # type: ignore[arg-type]
+    return replace(load_catalogue()["qodo"], dimensions=32, end_id=0, context=256, **changes)  # type: ignore[arg-type]
 
 
-def tiny_jina(folder: Path) -> Model:
+def tiny_jina(folder: Path) -> ModelSpec:
     tiny_checkpoints.embedder(folder, "jina_embeddings_v3", pad_token_id=1)
-    row = catalogue()["jina_v3"]
+    row = load_catalogue()["jina_v3"]
     for number, name in enumerate(sorted(set(row.adapters.values()))):
         torch.manual_seed(number)
         base = transformers.JinaEmbeddingsV3Model.from_pretrained(folder)
@@ -43,7 +44,7 @@ def tiny_jina(folder: Path) -> Model:
     return replace(row, dimensions=32, truncations=(8, 16, 32), begin_id=3, end_id=4, context=256)
 
 
-def by_hand(folder: Path, model: Model, ids: Sequence[Sequence[int]], adapter: str = "") -> np.ndarray:
+def by_hand(folder: Path, model: ModelSpec, ids: Sequence[Sequence[int]], adapter: str = "") -> np.ndarray:
     """One sequence at a time, without padding: forward, pool, cut, normalise."""
     module = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager")
     if adapter:
@@ -62,7 +63,7 @@ def ids_of(embedder: LocalEmbedder, texts: Sequence[str], kind: str = "passage")
 
 
 def test_qodo_equals_a_plain_reference(tmp_path: Path) -> None:
-    """Pooling another token, a wrong mask or a batch that leaks into its neighbours."""
+    """Vectors equal a plain reference, in any order and batch."""
     model = tiny_qodo(tmp_path)
     embedder = load_pretrained(model, tmp_path, dtype="float32")
     ids = ids_of(embedder, TEXTS)
@@ -76,17 +77,17 @@ def test_qodo_equals_a_plain_reference(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pooling", ["last", "mean", "first"])
 def test_pooling_does_not_see_the_side_of_the_padding(pooling: str) -> None:
-    """Padding that counts as text, on either side."""
+    """Padding on either side does not change the pooled vector."""
     hidden = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
     right = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
     left = hidden.clone()
     left[0] = hidden[0].roll(2, 0)
     mask = torch.tensor([[0, 0, 1, 1, 1], [1, 1, 1, 1, 1]])
-    torch.testing.assert_close(pool(hidden, right, pooling), pool(left, mask, pooling))
+    torch.testing.assert_close(pool_hidden_states(hidden, right, pooling), pool_hidden_states(left, mask, pooling))
 
 
 def test_qodos_attention_is_what_the_row_says(tmp_path: Path) -> None:
-    """A library's default would decide between causal and bidirectional attention."""
+    """Attention is causal or bidirectional as the catalogue says."""
     causal = load_pretrained(tiny_qodo(tmp_path), tmp_path, dtype="float32")
     both = load_pretrained(tiny_qodo(tmp_path, causal=False), tmp_path, dtype="float32")
     first, second = causal.embed(TEXTS[:1])[0], both.embed(TEXTS[:1])[0]
@@ -95,17 +96,17 @@ def test_qodos_attention_is_what_the_row_says(tmp_path: Path) -> None:
 
 
 def test_a_long_text_keeps_its_end_id_and_is_counted(tmp_path: Path) -> None:
-    """Truncation would cut off the token that is pooled, without a word."""
+    """A truncated text keeps the token that is pooled, and is counted as truncated."""
     embedder = load_pretrained(replace(tiny_qodo(tmp_path), context=16), tmp_path, dtype="float32")
     ids = ids_of(embedder, ["x" * 100, "y"])
     assert [len(each) for each in ids] == [16, 2]
     assert [each[-1] for each in ids] == [0, 0]
     embedder.embed(["x" * 100, "y"])
-    assert embedder.cut == 1
+    assert embedder.truncated == 1
 
 
 def test_jinas_adapters_change_the_vector_and_restore_it(tmp_path: Path) -> None:
-    """An adapter that stays on for the next request, or is never applied."""
+    """Each request uses the adapter of its kind alone."""
     model = tiny_jina(tmp_path)
     embedder = load_pretrained(replace(model, prompts={}), tmp_path, dtype="float32")
     for kind, adapter in model.adapters.items():
@@ -117,7 +118,7 @@ def test_jinas_adapters_change_the_vector_and_restore_it(tmp_path: Path) -> None
 
 
 def test_jinas_prompts_and_truncation(tmp_path: Path) -> None:
-    """A prompt that is left out, or a cut vector that is not of unit length."""
+    """The prompt precedes the text, and shortened vectors have unit length."""
     model = tiny_jina(tmp_path)
     embedder = load_pretrained(model, tmp_path, dtype="float32")
     prompt = model.prompts["query"]
@@ -132,16 +133,18 @@ def test_jinas_prompts_and_truncation(tmp_path: Path) -> None:
 
 
 def test_bidirectional_bert_is_padded_right(tmp_path: Path) -> None:
-    """A mask that lets padding into a bidirectional model."""
+    """A bidirectional model ignores padding."""
     tiny_checkpoints.embedder(tmp_path, "bert")
-    model = replace(catalogue()["codekin_embed"], key="bert", hub_id=str(tmp_path), dimensions=32, begin_id=3, end_id=4)
+    model = replace(
+        load_catalogue()["codekin_embed"], key="bert", hub_id=str(tmp_path), dimensions=32, begin_id=3, end_id=4
+    )
     embedder = load_pretrained(model, tmp_path, dtype="float32")
     np.testing.assert_allclose(embedder.embed(TEXTS), by_hand(tmp_path, model, ids_of(embedder, TEXTS)), atol=1e-5)
 
 
 def test_padding_is_on_the_right() -> None:
-    """Ids and mask that do not belong together."""
-    ids, mask = padded([[1, 2], [3]], 9)
+    """Shorter sequences are padded on the right, with 0 in the mask."""
+    ids, mask = pad_sequences([[1, 2], [3]], 9)
     assert ids.tolist() == [[1, 2], [3, 9]]
     assert mask.tolist() == [[1, 1], [1, 0]]
 
@@ -164,7 +167,7 @@ BREAKAGES = {
 
 @pytest.mark.parametrize("breakage", BREAKAGES)
 def test_a_broken_or_foreign_checkpoint_is_refused(tmp_path: Path, breakage: str) -> None:
-    """A damaged, hostile or mismatched folder would be loaded, or fail with a stack trace."""
+    """A damaged, hostile or mismatched folder is refused with one sentence."""
     folder = tmp_path / "model"
     model = tiny_qodo(folder)
     break_it(folder, breakage)

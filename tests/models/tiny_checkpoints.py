@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import transformers
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 SPECIAL = ("<|endoftext|>", "<fim_prefix>", "<fim_middle>", "<fim_suffix>", "<fim_pad>")
@@ -30,9 +31,9 @@ def byte_tokenizer(folder: Path, special: tuple[str, ...] = SPECIAL) -> int:
     return len(vocabulary)
 
 
-def generator(folder: Path, family: str, seed: int = 0, **changes: Any) -> Path:
+def generator(folder: Path, family: str, seed: int = 0, special: tuple[str, ...] = SPECIAL, **changes: Any) -> Path:
     """A checkpoint of a decoder family with a byte tokenizer; weights large enough to be decided."""
-    size = byte_tokenizer(folder)
+    size = byte_tokenizer(folder, special)
     torch.manual_seed(seed)
     common = {"vocab_size": size, "bos_token_id": 0, "eos_token_id": 0, "pad_token_id": 0, "initializer_range": 0.3}
     if family == "gpt_bigcode":
@@ -77,3 +78,73 @@ def _scatter_biases(model: torch.nn.Module) -> None:
         for parameter in model.parameters():
             if parameter.ndim == 1:
                 parameter.add_(torch.randn_like(parameter) * 0.1)
+
+
+QWEN_SPECIAL = (
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"),
+    *("<|fim_pad|>", "<|repo_name|>", "<|file_sep|>"),
+)
+
+_GGUF_NAMES = {
+    "model.embed_tokens": "token_embd",
+    "model.norm": "output_norm",
+    "lm_head": "output",
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+
+
+def gguf_generator(folder: Path, name: str = "tiny-coder.gguf", **changes: Any) -> Path:
+    """A Qwen2 checkpoint in a folder, and the same weights in float32 as the GGUF file in `folder/gguf`."""
+    import gguf
+
+    generator(folder, "qwen2", special=QWEN_SPECIAL, **changes)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "gguf").mkdir()
+    writer = gguf.GGUFWriter(folder / "gguf" / name, "qwen2")
+    writer.add_context_length(config["max_position_embeddings"])
+    writer.add_embedding_length(config["hidden_size"])
+    writer.add_block_count(config["num_hidden_layers"])
+    writer.add_feed_forward_length(config["intermediate_size"])
+    writer.add_head_count(config["num_attention_heads"])
+    writer.add_head_count_kv(config["num_key_value_heads"])
+    writer.add_rope_freq_base(config["rope_parameters"]["rope_theta"])
+    writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    _add_vocabulary(writer, folder)
+    for tensor, values in load_file(folder / "model.safetensors").items():
+        writer.add_tensor(_gguf_name(tensor), values.float().numpy())
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder / "gguf" / name
+
+
+def _add_vocabulary(writer: Any, folder: Path) -> None:
+    source = json.loads((folder / "tokenizer.json").read_text())
+    tokens = sorted(source["model"]["vocab"], key=source["model"]["vocab"].get)
+    special = {row["content"] for row in source["added_tokens"]}
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if token in special else 1 for token in tokens])
+    writer.add_token_merges([" ".join(merge) for merge in source["model"]["merges"]])
+    writer.add_eos_token_id(0)
+    writer.add_add_bos_token(False)
+
+
+def _gguf_name(tensor: str) -> str:
+    stem, _, kind = tensor.rpartition(".")
+    layer = ""
+    if stem.startswith("model.layers."):
+        number, stem = stem.removeprefix("model.layers.").split(".", 1)
+        layer = f"blk.{number}."
+    return f"{layer}{_GGUF_NAMES[stem]}.{kind}"

@@ -4,9 +4,13 @@
 ---@type vim.lsp.Config
 return {
   cmd = { "codekin", "lsp" },
-  filetypes = { "elixir", "eelixir", "heex", "c", "cpp", "python" },
+  filetypes = {
+    "elixir", "eelixir", "heex", "surface", "erlang", "gleam", "c", "cpp", "cuda", "objcpp", "python", "livebook",
+    "rust", "go", "java", "kotlin", "cs", "javascript", "javascriptreact", "typescript", "typescriptreact", "ruby",
+    "php", "swift", "scala", "lua", "zig", "haskell", "ocaml", "julia", "r", "sh", "sql", "proto", "terraform", "yaml",
+  },
   root_markers = { ".git", "mix.exs", "CMakeLists.txt", "compile_commands.json" },
-  init_options = { showSimilarCommand = "codekin.showSimilar" },
+  init_options = { showSimilarCommand = "codekin.showSimilar", status = true },
   capabilities = {
     -- Ghost text is drawn by this plugin or by Neovim itself, so no menu items are wanted.
     textDocument = { inlineCompletion = { dynamicRegistration = false } },

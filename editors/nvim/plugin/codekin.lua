@@ -6,6 +6,8 @@ end
 vim.g.loaded_codekin = true
 
 vim.api.nvim_set_hl(0, "CodekinGhost", { link = "Comment", default = true })
+vim.api.nvim_set_hl(0, "CodekinNextEdit", { link = "DiffAdd", default = true })
+vim.api.nvim_set_hl(0, "CodekinNextEditOld", { link = "DiffDelete", default = true })
 vim.api.nvim_set_hl(0, "CodekinScore", { link = "Number", default = true })
 
 vim.api.nvim_create_user_command("Codekin", function(arguments)
@@ -13,7 +15,7 @@ vim.api.nvim_create_user_command("Codekin", function(arguments)
 end, {
   nargs = "*",
   range = true,
-  desc = "Similar code, search by meaning, completions, learning",
+  desc = "Similar code, search by meaning, completions, fine-tuning",
   complete = function(lead, line)
     return require("codekin.command").complete(lead, line)
   end,
@@ -53,7 +55,7 @@ vim.api.nvim_create_autocmd("FileType", {
   desc = "Tells once that the server is missing: Neovim itself says nothing",
   callback = function(event)
     if vim.lsp.is_enabled("codekin") then
-      require("codekin.client").look(event.match)
+      require("codekin.client").warn_if_missing(event.match)
     end
   end,
 })

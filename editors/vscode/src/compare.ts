@@ -1,36 +1,36 @@
-// Two pieces of code side by side: the functions alone, whatever stands around them in their files.
+// Two chunks side by side: the functions alone, whatever stands around them in their files.
 import * as path from "node:path";
 import * as vscode from "vscode";
-import { shortName } from "./names";
+import { shortName } from "./hits";
 import type { Hit, Hits } from "./protocol";
 import type { Server } from "./server";
 
-const SCHEME = "codekin-piece";
+const SCHEME = "codekin-chunk";
 
 /** Where a question was asked; without a range, the server knows how far the function there goes. */
 export interface Origin { uri: vscode.Uri; position: vscode.Position; range?: vscode.Range; name?: string }
 
-interface Piece { uri: vscode.Uri; range: vscode.Range; name: string }
+interface Chunk { uri: vscode.Uri; range: vscode.Range; name: string }
 
 export function registerCompare(context: vscode.ExtensionContext, server: Server, current: () => Origin | undefined): void {
   context.subscriptions.push(
     vscode.workspace.registerTextDocumentContentProvider(SCHEME, { provideTextDocumentContent }),
-    vscode.commands.registerCommand("codekin.compareWithTwin", async (hit: Hit, origin: Origin | undefined = current()) => {
-      const here = origin && (await pieceAt(server, origin));
-      if (here) await compare(here, pieceOf(hit));
+    vscode.commands.registerCommand("codekin.compareSimilar", async (hit: Hit, origin: Origin | undefined = current()) => {
+      const here = origin && (await chunkAt(server, origin));
+      if (here) await compare(here, chunkOf(hit));
     }),
   );
 }
 
-async function compare(here: Piece, there: Piece): Promise<void> {
+async function compare(here: Chunk, there: Chunk): Promise<void> {
   await vscode.commands.executeCommand("vscode.diff", address(here), address(there), `${here.name} ↔ ${there.name}`, { preview: true });
 }
 
-export function pieceOf(hit: Hit): Piece {
+export function chunkOf(hit: Hit): Chunk {
   return { uri: vscode.Uri.parse(hit.uri), range: wholeLines(hit), name: shortName(hit) };
 }
 
-async function pieceAt(server: Server, { uri, position, range, name = vscode.workspace.asRelativePath(uri) }: Origin): Promise<Piece | undefined> {
+async function chunkAt(server: Server, { uri, position, range, name = vscode.workspace.asRelativePath(uri) }: Origin): Promise<Chunk | undefined> {
   if (range) return { uri, range, name };
   const answer = await server.request<Hits>("codekin/similar", { textDocument: { uri: uri.toString() }, position, limit: 1 });
   return answer?.query && { uri, range: wholeLines(answer.query), name: shortName(answer.query) };
@@ -40,8 +40,8 @@ function wholeLines({ start_line, end_line }: { start_line: number; end_line: nu
   return new vscode.Range(start_line - 1, 0, end_line, 0);
 }
 
-/** The address says which lines of which file are meant; its ending gives the piece its colours. */
-function address({ uri, range, name }: Piece): vscode.Uri {
+/** The address says which lines of which file are meant; its ending selects the language. */
+function address({ uri, range, name }: Chunk): vscode.Uri {
   const query = JSON.stringify([uri.toString(), range.start.line, range.end.line]);
   return vscode.Uri.from({ scheme: SCHEME, path: `/${name.replaceAll("/", "∕")}${path.extname(uri.path)}`, query });
 }

@@ -2,7 +2,7 @@
 import { execFile } from "node:child_process";
 import * as vscode from "vscode";
 import { findProgram } from "./find";
-import { ServerMissing, installAnswer } from "./install";
+import { ServerMissing, offerInstall } from "./install";
 import type { Server } from "./server";
 
 /** Read-only, so that nobody is asked to save what was found. */
@@ -31,7 +31,7 @@ async function examine(server: Server, show: (found: string) => Promise<void>): 
     await show(await runDoctor(command, [...before, "doctor", ...folder(), ...dataFolder()]));
   } catch (error) {
     if (!(error instanceof ServerMissing)) throw error;
-    await installAnswer(error, server);
+    await offerInstall(error, server);
   }
 }
 

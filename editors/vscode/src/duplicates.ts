@@ -1,40 +1,40 @@
 // Near-duplicates of the whole workspace: groups to choose from, then compared side by side.
 import * as vscode from "vscode";
-import { pieceOf } from "./compare";
+import { chunkOf } from "./compare";
 import type { Origin } from "./compare";
-import type { KinTree } from "./kinTree";
-import { shortName } from "./names";
+import type { SimilarTree } from "./similarTree";
+import { shortName } from "./hits";
 import type { Groups, Hit } from "./protocol";
 import type { Server } from "./server";
 
 interface GroupItem extends vscode.QuickPickItem { group: Hit[] }
 
-export function registerDuplicates(context: vscode.ExtensionContext, server: Server, kin: KinTree): void {
+export function registerDuplicates(context: vscode.ExtensionContext, server: Server, tree: SimilarTree): void {
   context.subscriptions.push(
-    vscode.commands.registerCommand("codekin.findDuplicates", () => show(server, kin)),
+    vscode.commands.registerCommand("codekin.findDuplicates", () => show(server, tree)),
     vscode.languages.registerCodeActionsProvider({ scheme: "file" }, { provideCodeActions }, { providedCodeActionKinds: [vscode.CodeActionKind.QuickFix] }),
   );
 }
 
-/** A hint on a near-duplicate carries its twin: the two can be seen side by side. */
+/** A hint on a near-duplicate carries its duplicate: the two can be seen side by side. */
 function provideCodeActions(document: vscode.TextDocument, _range: vscode.Range, context: vscode.CodeActionContext): vscode.CodeAction[] {
   return context.diagnostics.flatMap((hint) => {
-    const twin = twinOf(hint);
-    if (!twin) return [];
-    const title = `Compare with its twin ${shortName(twin)}`;
+    const duplicate = duplicateOf(hint);
+    if (!duplicate) return [];
+    const title = `Compare with its duplicate ${shortName(duplicate)}`;
     const action = new vscode.CodeAction(title, vscode.CodeActionKind.QuickFix);
     const origin: Origin = { uri: document.uri, position: hint.range.start };
-    action.command = { title, command: "codekin.compareWithTwin", arguments: [twin, origin] };
+    action.command = { title, command: "codekin.compareSimilar", arguments: [duplicate, origin] };
     action.diagnostics = [hint];
     return [action];
   });
 }
 
-function twinOf(hint: vscode.Diagnostic & { data?: { twin?: Hit } }): Hit | undefined {
-  return hint.source === "codekin" ? hint.data?.twin : undefined;
+function duplicateOf(hint: vscode.Diagnostic & { data?: { duplicate?: Hit } }): Hit | undefined {
+  return hint.source === "codekin" ? hint.data?.duplicate : undefined;
 }
 
-async function show(server: Server, kin: KinTree): Promise<void> {
+async function show(server: Server, tree: SimilarTree): Promise<void> {
   const answer = await server.request<Groups>("codekin/duplicates", {});
   if (!answer) return;
   if (!answer.groups.length) {
@@ -44,10 +44,10 @@ async function show(server: Server, kin: KinTree): Promise<void> {
   const chosen = await vscode.window.showQuickPick(answer.groups.map(itemOf), { placeHolder: "Places that say nearly the same" });
   const [first, second] = chosen?.group ?? [];
   if (!chosen || !first) return;
-  const piece = pieceOf(first);
-  const origin = { ...piece, position: piece.range.start };
-  kin.show(`Like ${shortName(first)}`, chosen.group.slice(1), origin);
-  if (second) await vscode.commands.executeCommand("codekin.compareWithTwin", second, origin);
+  const chunk = chunkOf(first);
+  const origin = { ...chunk, position: chunk.range.start };
+  tree.show(`Like ${shortName(first)}`, chosen.group.slice(1), origin);
+  if (second) await vscode.commands.executeCommand("codekin.compareSimilar", second, origin);
 }
 
 function itemOf(group: Hit[]): GroupItem {

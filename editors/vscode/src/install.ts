@@ -17,13 +17,13 @@ export class ServerMissing extends Error {
 interface Restarted { restart(): Promise<void> }
 
 /** Shows the sentence with what mends it. */
-export async function installAnswer(missing: ServerMissing, server: Restarted): Promise<void> {
+export async function offerInstall(missing: ServerMissing, server: Restarted): Promise<void> {
   const { message, command } = missing;
   const mends = [...(command ? [INSTALL, COPY] : []), SETTINGS, RETRY, ...(vscode.workspace.isTrusted ? [] : [TRUST])];
   switch (await vscode.window.showErrorMessage(message, ...mends)) {
     case INSTALL:
       if ((await inTerminal(command ?? "")) === 0) await server.restart();
-      else await installAnswer(missing, server);
+      else await offerInstall(missing, server);
       break;
     case COPY:
       await vscode.env.clipboard.writeText(command ?? "");

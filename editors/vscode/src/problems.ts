@@ -1,4 +1,4 @@
-// Problems that last are told once, each with what mends it; what heals by itself shows in the status bar alone.
+// Problems that last are reported once, each with what mends it; what heals by itself shows in the status bar alone.
 import * as vscode from "vscode";
 import type { Status } from "./protocol";
 import type { Server } from "./server";
@@ -9,19 +9,19 @@ const REASONS = "Show What Is Left Out";
 const RESTART = "Restart";
 
 export function registerProblems(context: vscode.ExtensionContext, server: Server): void {
-  const told = new Set<string>();
+  const reported = new Set<string>();
   let timer: NodeJS.Timeout | undefined;
   const look = (status: Status): void => {
     clearTimeout(timer);
     const { kind, message } = status;
-    if ((kind !== "Warning" && kind !== "Error") || !server.running || told.has(message)) return;
-    timer = setTimeout(() => { told.add(message); void tell(server, status); }, kind === "Error" ? LASTING_MS : 0);
+    if ((kind !== "Warning" && kind !== "Error") || !server.running || reported.has(message)) return;
+    timer = setTimeout(() => { reported.add(message); void report(server, status); }, kind === "Error" ? LASTING_MS : 0);
   };
   context.subscriptions.push(server.onStatus(look), { dispose: () => { clearTimeout(timer); } });
 }
 
-async function tell(server: Server, { kind, message, folders }: Status): Promise<void> {
-  const empty = (folders ?? []).some(({ about }) => about?.state === "ready" && !about.fragments);
+async function report(server: Server, { kind, message, folders }: Status): Promise<void> {
+  const empty = (folders ?? []).some(({ about }) => about?.state === "ready" && !about.chunks);
   const mend = kind === "Error" ? RESTART : empty ? REASONS : DOCTOR;
   const chosen = await vscode.window.showWarningMessage(message, mend, ...(mend === DOCTOR ? [] : [DOCTOR]));
   if (chosen === RESTART) await server.restart();

@@ -1,4 +1,4 @@
-// What goes over the wire between this extension and the server, as types.
+// The messages between this extension and the server, as types.
 
 export interface Position { line: number; character: number }
 export interface Range { start: Position; end: Position }
@@ -44,14 +44,26 @@ export interface Folder {
   about?: {
     state?: string;
     files?: number;
-    fragments?: number;
+    chunks?: number;
     model?: { name: string };
-    learning?: { running?: boolean; phase?: string; done?: number; total?: number };
+    finetune?: { running?: boolean; phase?: string; done?: number; total?: number };
     completion?: Record<string, unknown>;
   };
 }
 
-/** One learning run. */
+/** A place where the last edit must be carried on: `text` takes the place of what is in `range`. */
+export interface NextEdit {
+  id: string;
+  textDocument: { uri: string; version?: number };
+  range: Range;
+  text: string;
+  oldText: string;
+  chance: number;
+}
+
+export interface NextEdits { edits: NextEdit[] }
+
+/** One fine-tuning run. */
 export interface Run {
   id: number | string;
   started: string;

@@ -4,11 +4,13 @@ import { LanguageClient, State } from "vscode-languageclient/node";
 import type { LanguageClientOptions, Middleware } from "vscode-languageclient/node";
 import { findProgram } from "./find";
 import type { Program } from "./find";
-import { ServerMissing, installAnswer } from "./install";
+import { ServerMissing, offerInstall } from "./install";
 import type { Status } from "./protocol";
+import { settingsMiddleware } from "./settings";
 import { TraceChannel } from "./trace";
 
-const FILES = "**/*.{ex,exs,cpp,cc,cxx,h,hpp,hh,hxx,ipp,inl,c,py}";
+const FILES =
+  "**/*.{ex,exs,cpp,cc,cxx,cppm,ixx,h,hpp,hh,hxx,ipp,inl,cu,cuh,mm,c,py,pyi,erl,hrl,escript,heex,leex,eex,sface,neex,gleam,md,markdown,livemd,rs,go,java,kt,kts,cs,js,mjs,cjs,jsx,ts,mts,cts,tsx,rb,rake,gemspec,ru,php,phtml,swift,scala,sc,sbt,lua,zig,hs,ml,jl,r,R,sh,bash,zsh,ksh,sql,proto,tf,hcl,yaml,yml}";
 const LOST: Status = { busy: false, kind: "Error", message: "Codekin's server is not running." };
 
 export class Server implements vscode.Disposable {
@@ -107,10 +109,10 @@ export class Server implements vscode.Disposable {
   private options(): LanguageClientOptions {
     return {
       documentSelector: [{ scheme: "file", pattern: FILES }, { scheme: "untitled", language: "elixir" }, { scheme: "untitled", language: "cpp" }],
-      initializationOptions: { showSimilarCommand: "codekin.showSimilar" },
+      initializationOptions: { showSimilarCommand: "codekin.showSimilar", status: true },
       outputChannel: this.output,
       traceOutputChannel: this.trace.channel,
-      middleware: this.middleware,
+      middleware: { ...settingsMiddleware, ...this.middleware },
       initializationFailedHandler: () => false,
     };
   }
@@ -119,7 +121,7 @@ export class Server implements vscode.Disposable {
     const message = error instanceof Error ? error.message : String(error);
     this.output.error(message);
     this.setStatus({ busy: false, kind: "Error", message });
-    if (error instanceof ServerMissing) void installAnswer(error, this);
+    if (error instanceof ServerMissing) void offerInstall(error, this);
     else void this.offerRestart(`Codekin's server did not start (${message}); the log says why.`);
   }
 

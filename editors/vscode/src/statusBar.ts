@@ -27,14 +27,14 @@ function icon(status: Status): string {
 function label(status: Status): string {
   const done = sum(status, "done"), total = sum(status, "total");
   if (status.kind === "Normal" && total > 0) return `Codekin ${Math.floor((100 * done) / total)}%`;
-  if (status.kind === "Normal" && learning(status)) return "Codekin learns";
+  if (status.kind === "Normal" && finetuning(status)) return "Codekin is fine-tuning";
   return "Codekin";
 }
 
 function tooltip(status: Status, server: Server): vscode.MarkdownString {
-  const lines = [status.message, learning(status) ?? ""].filter(Boolean);
+  const lines = [status.message, finetuning(status) ?? ""].filter(Boolean);
   for (const { name, about } of status.folders ?? []) {
-    if (about?.fragments) lines.push(`${name}: ${about.fragments} pieces of code in ${about.files ?? 0} files`);
+    if (about?.chunks) lines.push(`${name}: ${about.chunks} chunks in ${about.files ?? 0} files`);
   }
   const models = new Set((status.folders ?? []).map((folder) => folder.about?.model?.name).filter(Boolean));
   if (models.size) lines.push(`Model: ${[...models].join(", ")}`);
@@ -43,9 +43,9 @@ function tooltip(status: Status, server: Server): vscode.MarkdownString {
   return new vscode.MarkdownString(lines.join("\n\n"));
 }
 
-function learning(status: Status): string | undefined {
-  const lessons = (status.folders ?? []).map((folder) => folder.about?.learning).find((about) => about?.running);
-  return lessons && `Learning: ${lessons.phase ?? "waiting"}, ${lessons.done ?? 0} of ${lessons.total ?? 0}.`;
+function finetuning(status: Status): string | undefined {
+  const running = (status.folders ?? []).map((folder) => folder.about?.finetune).find((about) => about?.running);
+  return running && `Fine-tuning: ${running.phase ?? "waiting"}, ${running.done ?? 0} of ${running.total ?? 0}.`;
 }
 
 function background(status: Status): vscode.ThemeColor | undefined {

@@ -7,14 +7,14 @@ import type { Middleware } from "vscode-languageclient/node";
 
 interface Offered { id: string; text: string; uri: string; offset: number; accepted: number }
 
-type Tell = (method: string, params: unknown) => void;
+type Notify = (method: string, params: unknown) => void;
 type Provide = NonNullable<Middleware["provideInlineCompletionItems"]>;
 
 export class Suggestions implements vscode.Disposable {
   private offered: Offered | undefined;
   private readonly watching: vscode.Disposable;
   /** Set by the server's owner; kept apart so that a test can listen. */
-  tell: Tell = () => undefined;
+  notify: Notify = () => undefined;
 
   constructor() {
     this.watching = vscode.workspace.onDidChangeTextDocument((event) => { this.textChanged(event); });
@@ -45,17 +45,17 @@ export class Suggestions implements vscode.Disposable {
 
   private offer(document: vscode.TextDocument, position: vscode.Position, item: vscode.InlineCompletionItem | undefined): void {
     const id = idOf(item);
-    if (this.offered && this.offered.id !== id && !goesOn(this.offered, document, position)) this.leave(this.offered);
+    if (this.offered && this.offered.id !== id && !continues(this.offered, document, position)) this.leave(this.offered);
     if (!item || !id || this.offered?.id === id) return;
     const text = typeof item.insertText === "string" ? item.insertText : item.insertText.value;
     const from = item.range ? document.offsetAt(item.range.start) : document.offsetAt(position);
     this.offered = { id, text, uri: document.uri.toString(), offset: from, accepted: 0 };
-    this.tell("codekin/didShow", { id });
+    this.notify("codekin/didShow", { id });
   }
 
-  private leave(offered: Offered): void {
+  private leave(offered: Offered, reason?: "typed"): void {
     this.offered = undefined;
-    if (!offered.accepted) this.tell("codekin/didReject", { id: offered.id });
+    if (!offered.accepted) this.notify("codekin/didReject", reason ? { id: offered.id, reason } : { id: offered.id });
   }
 
   /** A part was taken when more than one character of it came in at its place at once; other text means that it was left. */
@@ -65,16 +65,16 @@ export class Suggestions implements vscode.Disposable {
     if (!offered || !change || event.document.uri.toString() !== offered.uri) return;
     const typed = event.document.getText().slice(offered.offset, change.rangeOffset + change.text.length);
     if (!offered.text.startsWith(typed)) {
-      this.leave(offered);
+      this.leave(offered, "typed");
     } else if (change.text.length > 1 && typed.length < offered.text.length) {
       offered.accepted = typed.length;
-      this.tell("codekin/didPartiallyAccept", { id: offered.id, acceptedLength: typed.length });
+      this.notify("codekin/didPartiallyAccept", { id: offered.id, acceptedLength: typed.length });
     }
   }
 }
 
 /** Whether what stands before the cursor is the suggestion's own beginning: a newer one then only continues it. */
-function goesOn(offered: Offered, document: vscode.TextDocument, position: vscode.Position): boolean {
+function continues(offered: Offered, document: vscode.TextDocument, position: vscode.Position): boolean {
   const cursor = document.offsetAt(position);
   const typed = document.getText().slice(offered.offset, cursor);
   return document.uri.toString() === offered.uri && cursor >= offered.offset && offered.text.startsWith(typed);

@@ -32,9 +32,9 @@ if [ ! -e "$cache/vscode/.ready-$code_server" ]; then
   touch "$cache/vscode/.ready-$code_server"
 fi
 
-wanted=$(cksum < package.json)
+wanted=$(cksum < package-lock.json)
 if [ "$(cat node_modules/.wanted 2>/dev/null)" != "$wanted" ]; then
-  npm install --ignore-scripts --no-audit --no-fund --silent --no-package-lock
+  npm ci --ignore-scripts --no-audit --no-fund --silent
   echo "$wanted" > node_modules/.wanted
 fi
 node esbuild.mjs

@@ -1,4 +1,4 @@
-"""Completions: the repository model, generators grounded in it, filters, and the flow from key to ghost text.
+"""Completions: the repository model, generators grounded in it, filters, and the scheduling of requests.
 
-Importing this package loads nothing; its modules bring numpy. It knows nothing of HTTP or of editors.
+Importing this package loads nothing; its modules bring numpy.
 """

@@ -1,7 +1,7 @@
-"""Measures completion on rows `{id, language, path, kind, prefix, suffix, truth}`.
+"""Evaluates completion on rows `{id, language, path, kind, prefix, suffix, truth}`.
 
-The file at a row's path counts as prefix and suffix alone, whatever lies on the disk. `exact` compares after
-stripping outer white space; `similarity` is difflib's ratio.
+The file at a row's path is replaced by the row's prefix and suffix. `exact` compares after stripping outer white
+space; `similarity` is difflib's ratio.
 """
 
 import os
@@ -13,27 +13,27 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from codekin.completion.corpus import Corpus
-from codekin.completion.gap import Gap
-from codekin.completion.generating import Generation, Writers, finished, generated_guesses
-from codekin.completion.repository import Guess, guesses
-from codekin.completion.suggest import without_carriage_returns
+from codekin.completion.context import CursorPosition
+from codekin.completion.corpus_snapshot import Corpus
+from codekin.completion.generation import GenerationConfig, HybridModel, generated_guesses, run_to_end
+from codekin.completion.ranking import Guess, rank_guesses
+from codekin.completion.suggestions import normalize_newlines
 from codekin.errors import UsageError
-from codekin.syntax import language_of
+from codekin.parsing import detect_language
 
 if TYPE_CHECKING:
-    from codekin.models.generation import Generator
+    from codekin.models.generation.prompts import TokenGenerator
 
-Completer = Callable[[Gap], Guess | None]
+Completer = Callable[[CursorPosition], Guess | None]
 """The best guess for a row, of which it gets no more than this."""
 
-LARGEST_FILE = 1 << 20
+MAX_FILE_BYTES = 1 << 20
 _FIELDS = ("language", "path", "kind", "prefix", "suffix", "truth")
 _SKIPPED = frozenset({"deps", "node_modules", "third_party", "vendor", "_build", "build"})
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaseResult:
     """What became of one row."""
 
     group: str
@@ -43,23 +43,23 @@ class Outcome:
     milliseconds: float
 
 
-def evaluate(
+def evaluate_completion(
     rows: Sequence[Mapping[str, str]], complete: Completer, report: Callable[[int], None] = lambda _: None
-) -> list[Outcome]:
+) -> list[CaseResult]:
     """Completes every row; `report` hears how many are done."""
     outcomes = []
     for number, row in enumerate(rows, 1):
-        outcomes.append(_outcome(row, complete))
+        outcomes.append(_run_case(row, complete))
         report(number)
     return outcomes
 
 
-def gap_of(row: Mapping[str, str]) -> Gap:
+def row_cursor(row: Mapping[str, str]) -> CursorPosition:
     """A row without its truth, with line feeds alone."""
-    return without_carriage_returns(Gap(row["path"], row["language"], row["prefix"], row["suffix"]))
+    return normalize_newlines(CursorPosition(row["path"], row["language"], row["prefix"], row["suffix"]))
 
 
-def located(rows: Iterable[Mapping[str, str]], texts: Mapping[str, str]) -> list[Mapping[str, str]]:
+def match_row_paths(rows: Iterable[Mapping[str, str]], texts: Mapping[str, str]) -> list[Mapping[str, str]]:
     """The rows with their paths as the repository has them, so that no row sees its own file.
 
     A path that is relative to another folder means the file with that ending, before others the one that begins and
@@ -72,43 +72,46 @@ def _path_among(texts: Mapping[str, str], row: Mapping[str, str]) -> str:
     path = posixpath.normpath(row["path"].replace("\\", "/")).lstrip("/")
     if path in texts:
         return path
-    alike = [other for other in texts if other.endswith(f"/{path}") or path.endswith(f"/{other}")]
-    same = [one for one in alike if texts[one].startswith(row["prefix"]) and texts[one].endswith(row["suffix"])]
-    return (same or alike or [path])[0]
+    similar = [other for other in texts if other.endswith(f"/{path}") or path.endswith(f"/{other}")]
+    same = [one for one in similar if texts[one].startswith(row["prefix"]) and texts[one].endswith(row["suffix"])]
+    return (same or similar or [path])[0]
 
 
 def repository_completer(corpus: Corpus) -> Completer:
     """The repository model alone."""
 
-    def complete(gap: Gap) -> Guess | None:
-        found = guesses(corpus, gap, limit=1)
+    def complete(cursor: CursorPosition) -> Guess | None:
+        found = rank_guesses(corpus, cursor, limit=1)
         return found[0] if found else None
 
     return complete
 
 
-def generator_completer(generator: "Generator", corpus: Corpus, generation: Generation | None = None) -> Completer:
+def generator_completer(
+    generator: "TokenGenerator", corpus: Corpus, generation: GenerationConfig | None = None
+) -> Completer:
     """A generator and the repository together."""
-    writers = Writers(generator, corpus, generation or Generation())
+    writers = HybridModel(generator, corpus, generation or GenerationConfig())
 
-    def complete(gap: Gap) -> Guess | None:
-        found = finished(generated_guesses(writers, gap, limit=1))
+    def complete(cursor: CursorPosition) -> Guess | None:
+        found = run_to_end(generated_guesses(writers, cursor, limit=1))
         return found[0] if found else None
 
     return complete
 
 
-def figures(outcomes: Sequence[Outcome], threshold: float) -> dict[str, dict[str, Any]]:
+def summarize_cases(outcomes: Sequence[CaseResult], threshold: float) -> dict[str, dict[str, Any]]:
     """Per group and over all: n, exact, similarity, times, and what is shown at a threshold of confidence."""
     groups = {"all": list(outcomes)}
     for outcome in outcomes:
         groups.setdefault(outcome.group, []).append(outcome)
     return {
-        name: _figures(group, threshold) for name, group in sorted(groups.items(), key=lambda item: item[0] != "all")
+        name: _summarize_group(group, threshold)
+        for name, group in sorted(groups.items(), key=lambda item: item[0] != "all")
     }
 
 
-def checked(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
+def validate_rows(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
     """The rows, if every one has its fields. Raises UsageError that names the first that has not."""
     found = []
     for number, row in enumerate(rows, 1):
@@ -119,7 +122,7 @@ def checked(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, str]]:
     return found
 
 
-def texts_of(root: Path) -> Iterator[tuple[str, str]]:
+def read_sources(root: Path) -> Iterator[tuple[str, str]]:
     """Relative paths and texts of the source files below a folder, hidden and vendored folders left out."""
     if not root.is_dir():
         raise UsageError(f"{root} is no folder: give the checkout that the rows' paths are relative to.")
@@ -128,19 +131,19 @@ def texts_of(root: Path) -> Iterator[tuple[str, str]]:
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
         for name in sorted(names):
             path = folder / name
-            if path.is_symlink() or not path.is_file() or path.stat().st_size > LARGEST_FILE:
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_FILE_BYTES:
                 continue
             relative = path.relative_to(root).as_posix()
-            if language_of(relative, "") is not None:
+            if detect_language(relative, "") is not None:
                 yield relative, path.read_bytes().decode("utf-8", "replace")
 
 
-def _outcome(row: Mapping[str, str], complete: Completer) -> Outcome:
+def _run_case(row: Mapping[str, str], complete: Completer) -> CaseResult:
     began = time.perf_counter()
-    guess = complete(gap_of(row))
+    guess = complete(row_cursor(row))
     milliseconds = (time.perf_counter() - began) * 1000
     text, truth = guess.text.strip() if guess else "", row["truth"].strip()
-    return Outcome(
+    return CaseResult(
         group=f"{row['language']}/{row['kind']}",
         exact=text == truth,
         similarity=SequenceMatcher(None, text, truth).ratio(),
@@ -149,7 +152,7 @@ def _outcome(row: Mapping[str, str], complete: Completer) -> Outcome:
     )
 
 
-def _figures(group: Sequence[Outcome], threshold: float) -> dict[str, Any]:
+def _summarize_group(group: Sequence[CaseResult], threshold: float) -> dict[str, Any]:
     count = max(1, len(group))
     times = sorted(outcome.milliseconds for outcome in group)
     shown = [outcome for outcome in group if outcome.confidence >= threshold]

@@ -1,7 +1,7 @@
-"""What speaks for and against each continuation: a matrix for the ranking.
+"""The feature matrix of the candidate lines, for the ranking.
 
-Continuations come from memories, verbatim and adapted to the scope; the same text from several places is one
-candidate with several witnesses.
+Candidates come from matches, verbatim and adapted to the scope; the same text from several positions is one candidate
+with several occurrences.
 """
 
 from collections import Counter
@@ -12,19 +12,17 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from codekin.completion.adaptation import adapted
-from codekin.completion.composition import COMPOSED, Way, composed
-from codekin.completion.corpus import Corpus
-from codekin.completion.lexicon import BOUNDARY, Tokens, Vocabulary
-from codekin.completion.likelihood import Likelihood, rows_of
-from codekin.completion.recall import LONGEST_MATCH, Memories, continuation, recall
-from codekin.completion.situation import Situation
+from codekin.completion.context import CompletionContext
+from codekin.completion.corpus_snapshot import Corpus
+from codekin.completion.matches import MAX_MATCH, ContextMatches, find_matches, read_continuation
+from codekin.completion.ngrams import FILE_BOUNDARY, TokenIds, TokenVocabulary
+from codekin.completion.variants import MAX_VARIANTS, NgramModel, VariantKind, adapt_names, make_variants, pad_rows
 
-LONGEST_LINE = 48
-REMEMBERED = 44
-RANKED = REMEMBERED + COMPOSED
-FOLLOWING = 5
-MOST_ADAPTED = 24
+MAX_LINE_TOKENS = 48
+MAX_MATCHED = 44
+MAX_RANKED = MAX_MATCHED + MAX_VARIANTS
+FOLLOWING_TOKENS = 5
+MAX_ADAPTED = 24
 _NEARNESS_WEIGHT = np.array([1.0, 1.3, 1.6, 2.0])
 _ADAPTED_SHAPE = 4
 _NEARBY = 300
@@ -38,10 +36,10 @@ Matrix = NDArray[np.float64]
 class Candidates:
     """Continuations and their witnesses; the arrays have one entry a witness, `line` is its candidate's number.
 
-    `alike_before` and `alike_behind` are in thousandths.
+    `similarity_before` and `similarity_after` are in thousandths.
     """
 
-    lines: list[Tokens]
+    lines: list[TokenIds]
     is_adapted: NDArray[np.bool_]
     line: NDArray[np.int64]
     matched: NDArray[np.int64]
@@ -50,87 +48,87 @@ class Candidates:
     nearness: NDArray[np.int64]
     distance: NDArray[np.int64]
     file: NDArray[np.int64]
-    alike_before: NDArray[np.int64]
-    alike_behind: NDArray[np.int64]
+    similarity_before: NDArray[np.int64]
+    similarity_after: NDArray[np.int64]
 
 
-def candidates_of(corpus: Corpus, situation: Situation) -> Candidates | None:
+def collect_candidates(corpus: Corpus, context: CompletionContext) -> Candidates | None:
     """All continuations that memories offer; None if there are none."""
-    gathered = _Gathered()
-    for memories in recall(corpus, situation):
-        gathered.add(memories, corpus.vocabulary, situation)
+    gathered = _CandidateCollector()
+    for matches in find_matches(corpus, context):
+        gathered.add(matches, corpus.vocabulary, context)
     return gathered.candidates()
 
 
-class _Gathered:
+class _CandidateCollector:
     """Candidates while they are being collected, keyed by their tokens."""
 
     def __init__(self) -> None:
         self.numbers: dict[bytes, int] = {}
-        self.lines: list[Tokens] = []
+        self.lines: list[TokenIds] = []
         self.is_adapted: list[bool] = []
-        self.witnesses: list[tuple[int, ...]] = []
+        self.occurrences: list[tuple[int, ...]] = []
 
-    def add(self, memories: Memories, vocabulary: Vocabulary, situation: Situation) -> None:
-        here = situation.before[::-1][:LONGEST_MATCH]
-        files = memories.segment.files_at(memories.places)
+    def add(self, matches: ContextMatches, vocabulary: TokenVocabulary, context: CompletionContext) -> None:
+        here = context.before[::-1][:MAX_MATCH]
+        files = matches.segment.files_at(matches.positions)
         columns = (
-            *(memories.matched, memories.shaped, memories.followed, memories.nearness, memories.distance, files),
-            *((1000 * share).astype(np.int64) for share in (memories.alike_before, memories.alike_behind)),
+            *(matches.matched, matches.shaped, matches.followed, matches.nearness, matches.distance, files),
+            *((1000 * share).astype(np.int64) for share in (matches.similarity_before, matches.similarity_after)),
         )
-        witnesses = list(zip(*(column.tolist() for column in columns), strict=True))
-        for at, witness in enumerate(witnesses):
-            self._add(continuation(memories, at, LONGEST_LINE), witness, is_adapted=False)
-        for at in _adaptable(memories).tolist():
-            shaped = int(memories.shaped[at])
-            line = continuation(memories, at, LONGEST_LINE)
-            other = adapted(vocabulary, line, memories.earlier[at, :shaped], here[:shaped])
-            if other is not None and vocabulary.texts[other[0]].startswith(situation.typed):
-                self._add(other, witnesses[at], is_adapted=True)
+        occurrences = list(zip(*(column.tolist() for column in columns), strict=True))
+        for at, occurrence in enumerate(occurrences):
+            self._add(read_continuation(matches, at, MAX_LINE_TOKENS), occurrence, is_adapted=False)
+        for at in _adaptable(matches).tolist():
+            shaped = int(matches.shaped[at])
+            line = read_continuation(matches, at, MAX_LINE_TOKENS)
+            other = adapt_names(vocabulary, line, matches.earlier[at, :shaped], here[:shaped])
+            if other is not None and vocabulary.texts[other[0]].startswith(context.typed):
+                self._add(other, occurrences[at], is_adapted=True)
 
-    def _add(self, line: Tokens, witness: tuple[int, ...], *, is_adapted: bool) -> None:
+    def _add(self, line: TokenIds, occurrence: tuple[int, ...], *, is_adapted: bool) -> None:
         number = self.numbers.setdefault(line.tobytes(), len(self.lines))
         if number == len(self.lines):
             self.lines.append(line)
             self.is_adapted.append(is_adapted)
-        self.witnesses.append((number, *witness))
+        self.occurrences.append((number, *occurrence))
 
     def candidates(self) -> Candidates | None:
         if not self.lines:
             return None
-        columns = np.array(self.witnesses, np.int64)
+        columns = np.array(self.occurrences, np.int64)
         columns = columns[np.argsort(columns[:, 0], kind="stable")]
         return Candidates(self.lines, np.array(self.is_adapted), *columns.T)
 
 
-def _adaptable(memories: Memories) -> NDArray[np.int64]:
+def _adaptable(matches: ContextMatches) -> NDArray[np.int64]:
     """The best places whose surroundings have the shape of the cursor's, but other names."""
-    places = np.flatnonzero((memories.shaped >= _ADAPTED_SHAPE) & (memories.shaped > memories.matched))
-    worth = memories.shaped[places] + memories.followed[places] + memories.nearness[places]
-    return places[np.argsort(-worth, kind="stable")[:MOST_ADAPTED]]
+    positions = np.flatnonzero((matches.shaped >= _ADAPTED_SHAPE) & (matches.shaped > matches.matched))
+    worth = matches.shaped[positions] + matches.followed[positions] + matches.nearness[positions]
+    return positions[np.argsort(-worth, kind="stable")[:MAX_ADAPTED]]
 
 
 @dataclass(frozen=True, slots=True)
 class _Shortlist:
     """The lines to rank, remembered and composed; `support` and `origin` have one row for each."""
 
-    lines: list[Tokens]
+    lines: list[TokenIds]
     support: Matrix
     origin: Matrix
 
 
-def ranked_features(corpus: Corpus, situation: Situation) -> tuple[list[Tokens], Matrix]:
+def candidate_features(corpus: Corpus, context: CompletionContext) -> tuple[list[TokenIds], Matrix]:
     """The most promising lines and their features, shape (at most RANKED, f)."""
-    candidates = candidates_of(corpus, situation)
+    candidates = collect_candidates(corpus, context)
     if candidates is None:
         return [], np.zeros((0, 0))
-    support = _support(candidates)
-    shortlist = _shortlist(corpus.vocabulary, situation, candidates, support)
+    support = _support_features(candidates)
+    shortlist = _shortlist(corpus.vocabulary, context, candidates, support)
     whole = np.array(
         [
-            situation.is_c_like,
-            situation.line_start == len(situation.before) - 1,
-            bool(situation.typed.strip()),
+            context.is_c_like,
+            context.line_start == len(context.before) - 1,
+            bool(context.typed.strip()),
             np.log(len(candidates.lines)),
             support[:, _VOTES].max(),
             support[:, _VOTES + 2].max(),
@@ -140,20 +138,22 @@ def ranked_features(corpus: Corpus, situation: Situation) -> tuple[list[Tokens],
     columns = [
         shortlist.support,
         shortlist.origin,
-        _likely(corpus, situation, shortlist.lines),
-        _textual(corpus.vocabulary, situation, shortlist.lines),
+        _likelihood_features(corpus, context, shortlist.lines),
+        _text_features(corpus.vocabulary, context, shortlist.lines),
         np.broadcast_to(whole, (len(shortlist.lines), len(whole))),
     ]
     return shortlist.lines, np.hstack(columns)
 
 
-def _shortlist(vocabulary: Vocabulary, situation: Situation, candidates: Candidates, support: Matrix) -> _Shortlist:
-    chosen = _promising(support)
+def _shortlist(
+    vocabulary: TokenVocabulary, context: CompletionContext, candidates: Candidates, support: Matrix
+) -> _Shortlist:
+    chosen = _preselect(support)
     lines = [candidates.lines[number] for number in chosen.tolist()]
-    new = composed(vocabulary, situation, lines)
-    origin = np.zeros((len(lines) + len(new), 1 + len(Way)))
+    new = make_variants(vocabulary, context, lines)
+    origin = np.zeros((len(lines) + len(new), 1 + len(VariantKind)))
     origin[: len(lines), 0] = candidates.is_adapted[chosen]
-    origin[len(lines) + np.arange(len(new)), [1 + one.way for one in new]] = 1
+    origin[len(lines) + np.arange(len(new)), [1 + one.kind for one in new]] = 1
     supported = support[chosen]
     none = np.zeros(support.shape[1])
     return _Shortlist(
@@ -166,7 +166,7 @@ def _shortlist(vocabulary: Vocabulary, situation: Situation, candidates: Candida
 _VOTES = 10
 
 
-def _support(candidates: Candidates) -> Matrix:
+def _support_features(candidates: Candidates) -> Matrix:
     """Per candidate: the longest matches by nearness, both sides, witnesses, and shares of four votes."""
     starts = np.flatnonzero(np.diff(candidates.line, prepend=-1))
     matched, followed, nearness = candidates.matched, candidates.followed, candidates.nearness
@@ -182,7 +182,7 @@ def _support(candidates: Candidates) -> Matrix:
 
     by_match = total(2.0 ** np.minimum(matched, 14) * weight)
     files = np.unique(np.stack([candidates.line, candidates.file]), axis=1)[0]
-    alike = candidates.alike_before + candidates.alike_behind
+    similarity = candidates.similarity_before + candidates.similarity_after
     _, same_first = np.unique(first, return_inverse=True)
     longest = best(matched)
     return np.column_stack(
@@ -203,55 +203,55 @@ def _support(candidates: Candidates) -> Matrix:
             total(1.5**candidates.shaped),
             np.log1p(np.bincount(files, minlength=len(starts))),
             np.log1p(np.add.reduceat((nearness == 3).astype(np.int64), starts)),
-            best(candidates.alike_before) / 1000,
-            best(candidates.alike_behind) / 1000,
-            best(alike) / 1000,
-            total(np.exp(alike / 150)),
-            np.log1p(best(matched * (alike > 1000))),
+            best(candidates.similarity_before) / 1000,
+            best(candidates.similarity_after) / 1000,
+            best(similarity) / 1000,
+            total(np.exp(similarity / 150)),
+            np.log1p(best(matched * (similarity > 1000))),
             np.bincount(same_first, by_match).astype(np.float64)[same_first],
         ]
     )
 
 
-def _promising(support: Matrix) -> NDArray[np.int64]:
+def _preselect(support: Matrix) -> NDArray[np.int64]:
     """Numbers of the candidates worth a closer look: the most voted for, and those with the best witnesses."""
     votes = support[:, _VOTES : _VOTES + 4] @ np.array([1.0, 2.0, 1.0, 0.5])
-    witness = np.expm1(support[:, 0]) + 1.5 * np.expm1(support[:, 5]) + 0.3 * np.expm1(support[:, 4])
-    by_votes = np.argsort(-votes, kind="stable")[: REMEMBERED * 2 // 3]
-    by_witness = np.argsort(-witness, kind="stable")[:REMEMBERED]
-    return np.array(list(dict.fromkeys([*by_votes.tolist(), *by_witness.tolist()]))[:REMEMBERED], np.int64)
+    occurrence = np.expm1(support[:, 0]) + 1.5 * np.expm1(support[:, 5]) + 0.3 * np.expm1(support[:, 4])
+    by_votes = np.argsort(-votes, kind="stable")[: MAX_MATCHED * 2 // 3]
+    by_witness = np.argsort(-occurrence, kind="stable")[:MAX_MATCHED]
+    return np.array(list(dict.fromkeys([*by_votes.tolist(), *by_witness.tolist()]))[:MAX_MATCHED], np.int64)
 
 
-def _likely(corpus: Corpus, situation: Situation, lines: Sequence[Tokens]) -> Matrix:
+def _likelihood_features(corpus: Corpus, context: CompletionContext, lines: Sequence[TokenIds]) -> Matrix:
     """Log probabilities: of the line (sum, mean, least, first), and of what follows given the line (sum, first)."""
-    behind = situation.behind[:FOLLOWING]
-    rows, lengths = rows_of(situation.before, lines, behind)
+    after = context.after[:FOLLOWING_TOKENS]
+    rows, lengths = pad_rows(context.before, lines, after)
     column = np.arange(rows.shape[1])[None, :]
     ends = lengths[:, None]
-    start = min(len(situation.before), 6)
-    scores = Likelihood(corpus, situation).log_probabilities(rows, (column >= start) & (column < ends))
-    is_line = (column >= start) & (column < ends - len(behind))
+    start = min(len(context.before), 6)
+    scores = NgramModel(corpus, context).log_probabilities(rows, (column >= start) & (column < ends))
+    is_line = (column >= start) & (column < ends - len(after))
     line_scores = np.where(is_line, scores, 0.0)
     sums = line_scores.sum(axis=1)
     following = scores.sum(axis=1) - sums
-    at_end = scores[np.arange(len(rows)), lengths - len(behind)] if len(behind) else np.zeros(len(rows))
+    at_end = scores[np.arange(len(rows)), lengths - len(after)] if len(after) else np.zeros(len(rows))
     return np.column_stack(
         [sums, sums / is_line.sum(axis=1), line_scores.min(axis=1), scores[:, start], following, at_end]
     )
 
 
-def _textual(vocabulary: Vocabulary, situation: Situation, lines: Sequence[Tokens]) -> Matrix:
+def _text_features(vocabulary: TokenVocabulary, context: CompletionContext, lines: Sequence[TokenIds]) -> Matrix:
     """Per candidate: length, brackets, how its end fits the next line, names unseen nearby, repeated lines."""
     traits = vocabulary.traits
     sizes = np.array([len(line) for line in lines], np.int64)
     flat = np.concatenate(lines)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
     last = flat[starts + sizes - 1]
-    step = int(situation.behind[0]) % 3 if len(situation.behind) and situation.behind[0] < BOUNDARY else 1
-    so_far = situation.before[situation.line_start + 1 :]
+    step = int(context.after[0]) % 3 if len(context.after) and context.after[0] < FILE_BOUNDARY else 1
+    so_far = context.before[context.line_start + 1 :]
     is_name = traits["is_name"][flat]
-    in_file = is_name & ~_words_in(vocabulary, [situation.before, situation.behind])[traits["word"][flat]]
-    nearby = is_name & ~_words_in(vocabulary, [situation.before[-_NEARBY:]])[traits["word"][flat]]
+    in_file = is_name & ~_words_in(vocabulary, [context.before, context.after])[traits["word"][flat]]
+    nearby = is_name & ~_words_in(vocabulary, [context.before[-_NEARBY:]])[traits["word"][flat]]
     names = np.add.reduceat(is_name.astype(np.int64), starts)
     characters = np.array([sum(len(vocabulary.texts[token]) for token in line.tolist()) for line in lines])
     return np.column_stack(
@@ -262,22 +262,22 @@ def _textual(vocabulary: Vocabulary, situation: Situation, lines: Sequence[Token
             traits["is_continued"][last],
             np.full(len(lines), step == 2),
             np.full(len(lines), step == 0),
-            *_brackets(vocabulary, situation, flat, starts),
+            *_bracket_features(vocabulary, context, flat, starts),
             np.add.reduceat(in_file.astype(np.int64), starts),
             np.add.reduceat(nearby.astype(np.int64), starts) / np.maximum(names, 1),
-            *_awaited(vocabulary, situation, flat, starts),
-            *_repeats(situation, so_far, lines),
+            *_upcoming_name_features(vocabulary, context, flat, starts),
+            *_repetition_features(context, so_far, lines),
         ]
     )
 
 
-def _brackets(
-    vocabulary: Vocabulary, situation: Situation, flat: Tokens, starts: NDArray[np.int64]
+def _bracket_features(
+    vocabulary: TokenVocabulary, context: CompletionContext, flat: TokenIds, starts: NDArray[np.int64]
 ) -> tuple[Matrix, Matrix, Matrix]:
     """The depth at each line's end and the lowest depth within, both from the line's start; the depth before that."""
     depth = vocabulary.traits["depth"].astype(np.int64)
-    so_far = int(depth[situation.before[situation.line_start + 1 :]].sum())
-    around = int(depth[situation.before[: situation.line_start][-_NEARBY:]].sum())
+    so_far = int(depth[context.before[context.line_start + 1 :]].sum())
+    around = int(depth[context.before[: context.line_start][-_NEARBY:]].sum())
     running = np.cumsum(depth[flat])
     before = np.concatenate([[0], running])[starts]
     ends = np.append(starts[1:], len(flat)) - 1
@@ -286,33 +286,35 @@ def _brackets(
     return at_end.astype(np.float64), (so_far + lowest).astype(np.float64), np.full(len(starts), float(around))
 
 
-def _awaited(vocabulary: Vocabulary, situation: Situation, flat: Tokens, starts: NDArray[np.int64]) -> list[Matrix]:
-    """Names that follow soon, and later, but did not stand before: in each line, in all; shares of names close by."""
+def _upcoming_name_features(
+    vocabulary: TokenVocabulary, context: CompletionContext, flat: TokenIds, starts: NDArray[np.int64]
+) -> list[Matrix]:
+    """Names that follow soon, and later, but did not occur before: in each line, in all; shares of names close by."""
     words, is_name = vocabulary.traits["word"][flat], vocabulary.traits["is_name"][flat]
     names = np.maximum(np.add.reduceat(is_name.astype(np.int64), starts), 1)
-    known = _words_in(vocabulary, [situation.before[-_NEARBY:]])
+    known = _words_in(vocabulary, [context.before[-_NEARBY:]])
     columns: list[Matrix] = []
     for reach in (_SOON, _LATER):
-        following = situation.behind[:reach]
+        following = context.after[:reach]
         is_awaited = _words_in(vocabulary, [following[vocabulary.traits["is_name"][following]]]) & ~known
         columns.append(np.add.reduceat(is_awaited[words].astype(np.float64), starts))
         columns.append(np.full(len(starts), np.log1p(float(is_awaited.sum()))))
     close = [
-        _words_in(vocabulary, [part])[words] & is_name for part in (situation.before[-_SOON:], situation.behind[:_SOON])
+        _words_in(vocabulary, [part])[words] & is_name for part in (context.before[-_SOON:], context.after[:_SOON])
     ]
     return [*columns, *(np.add.reduceat(each.astype(np.float64), starts) / names for each in close)]
 
 
-def _words_in(vocabulary: Vocabulary, parts: Sequence[Tokens]) -> NDArray[np.bool_]:
+def _words_in(vocabulary: TokenVocabulary, parts: Sequence[TokenIds]) -> NDArray[np.bool_]:
     seen = np.zeros(len(vocabulary), bool)
     for part in parts:
         seen[vocabulary.traits["word"][part]] = True
     return seen
 
 
-def _repeats(situation: Situation, so_far: Tokens, lines: Sequence[Tokens]) -> list[list[float]]:
-    """Whether the whole line equals the next one, or the one before; how often it stands close by, and farther off."""
-    above, below = _lines_in(situation.before[: situation.line_start + 1]), _lines_in(situation.behind)
+def _repetition_features(context: CompletionContext, so_far: TokenIds, lines: Sequence[TokenIds]) -> list[list[float]]:
+    """Whether the whole line equals the next one, or the one before; how often it occurs close by, and farther off."""
+    above, below = _lines_in(context.before[: context.line_start + 1]), _lines_in(context.after)
     near, all_ = Counter([*above[-_LINES_ABOVE:], *below[:_LINES_BELOW]]), Counter([*above, *below])
     whole = [np.concatenate([so_far, line]).tobytes() for line in lines]
     return [
@@ -323,7 +325,7 @@ def _repeats(situation: Situation, so_far: Tokens, lines: Sequence[Tokens]) -> l
     ]
 
 
-def _lines_in(tokens: Tokens) -> list[bytes]:
+def _lines_in(tokens: TokenIds) -> list[bytes]:
     """The lines between two breaks each."""
-    breaks = np.flatnonzero(tokens <= BOUNDARY).tolist()
+    breaks = np.flatnonzero(tokens <= FILE_BOUNDARY).tolist()
     return [tokens[start + 1 : end].tobytes() for start, end in pairwise(breaks)]

@@ -1,5 +1,4 @@
-"""The shared process: answers every editor window and terminal, holds the models once.
+"""The shared daemon process: serves every editor window and terminal, and holds the models once.
 
-This file and `client` stay light: a window imports them without any of the rooms that the
-daemon itself loads.
+This file and `client` import only light modules, since every window imports them.
 """

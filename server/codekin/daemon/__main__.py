@@ -6,7 +6,9 @@ import os
 import sys
 from pathlib import Path
 
-from codekin import places
+from codekin import paths
+from codekin.daemon.app import build_daemon
+from codekin.daemon.process.lifecycle import run_daemon
 from codekin.errors import CodekinError
 
 
@@ -16,13 +18,11 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, default=None)
     options = parser.parse_args()
     faulthandler.enable()
+    os.umask(0o077)  # indexes, logs and keys are the user's alone, and so are those of our children
     try:
-        data = places.data_dir(options.data_dir)
-        places.socket_path(data)
-        from codekin.daemon.app import build  # noqa: PLC0415 - after the quick refusals
-        from codekin.daemon.life import live  # noqa: PLC0415
-
-        live(data, build)
+        data = paths.data_dir(options.data_dir)
+        paths.socket_path(data)
+        run_daemon(data, build_daemon)
     except CodekinError as error:
         print(error, file=sys.stderr)  # noqa: T201 - the client that started us reads it
         return 2

@@ -1,18 +1,25 @@
-"""The ASGI app: every route of every room, and errors as one sentence each."""
+"""The ASGI app: all routes, and every error as a JSON body with one sentence."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from codekin.daemon.routes import load_rooms
-from codekin.daemon.state import Daemon
+from codekin.daemon.dashboard.server import Dashboard
+from codekin.daemon.routes import completion, finetune, metrics, openai, search, workspaces
+from codekin.daemon.routes.openai_completions import openai_error_body
+from codekin.daemon.routes.request import AsciiJSONResponse, error_body
+from codekin.daemon.services.state import Daemon
 from codekin.errors import (
     Cancelled,
     CodekinError,
     ModelError,
+    ModelNotFoundError,
     SettingsError,
     StoreError,
     UsageError,
@@ -20,39 +27,57 @@ from codekin.errors import (
 
 log = logging.getLogger(__name__)
 
-STATUSES: dict[type[CodekinError], int] = {
+STATUS_CODES: dict[type[CodekinError], int] = {
     UsageError: 400,
     SettingsError: 400,
-    ModelError: 409,
+    ModelNotFoundError: 404,
+    ModelError: 422,
     StoreError: 500,
     Cancelled: 499,
     CodekinError: 422,
 }
 
+ROUTES = [
+    *workspaces.routes,
+    *search.routes,
+    *openai.routes,
+    *completion.routes,
+    *finetune.routes,
+    *metrics.routes,
+]
 
-def build(data: Path) -> Daemon:
+
+def build_daemon(data: Path) -> Daemon:
     """The daemon of a data folder, ready to be served."""
-    rooms, problems = load_rooms()
-    routes = [route for room in rooms for route in room.routes]
-    app = Starlette(routes=routes, exception_handlers={CodekinError: _sentence, Exception: _surprise})
-    daemon = Daemon(data, extensions=[room.extension for room in rooms if room.extension])
-    daemon.problems += tuple(problems)
+    handlers = {
+        CodekinError: _handle_codekin_error,
+        HTTPException: _handle_unknown_path,
+        Exception: _handle_unexpected_error,
+    }
+    app = Starlette(routes=ROUTES, exception_handlers=handlers)
+    daemon = Daemon(data)
+    app.state.dashboard = dashboard = Dashboard(daemon)
+    daemon.services.append(dashboard)
     daemon.serve(app)
     return daemon
 
 
-def error_body(error: Exception) -> dict[str, dict[str, str]]:
-    """The shape of every error, OpenAI's: also sent as a line in a stream."""
-    if isinstance(error, CodekinError):
-        return {"error": {"message": str(error), "type": type(error).__name__}}
-    return {"error": {"message": "Something went wrong; see the daemon's log.", "type": "CodekinError"}}
+async def _handle_codekin_error(request: Request, error: Exception) -> Response:
+    status = next(code for kind, code in STATUS_CODES.items() if isinstance(error, kind))
+    return AsciiJSONResponse(_error_body(request, error), status)
 
 
-async def _sentence(request: Request, error: Exception) -> Response:  # noqa: ARG001
-    status = next(code for kind, code in STATUSES.items() if isinstance(error, kind))
-    return JSONResponse(error_body(error), status)
+async def _handle_unknown_path(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 404
+    problem = UsageError(f"There is nothing at {request.method} {request.url.path}; see the README for what there is.")
+    return AsciiJSONResponse(_error_body(request, problem), status)
 
 
-async def _surprise(request: Request, error: Exception) -> Response:
+async def _handle_unexpected_error(request: Request, error: Exception) -> Response:
     log.error("A request to %s failed.", request.url.path, exc_info=error)
-    return JSONResponse(error_body(error), 500)
+    return AsciiJSONResponse(_error_body(request, error), 500)
+
+
+def _error_body(request: Request, error: Exception) -> Mapping[str, Any]:
+    """In OpenAI's shape below its prefix."""
+    return openai_error_body(error) if request.url.path.startswith("/v1/") else error_body(error)

@@ -1,5 +1,5 @@
-"""The protocol, in and out: the thin process that every editor window starts as `codekin lsp`.
+"""The language server: the small process that each editor window starts as `codekin lsp`.
 
-Knows the Language Server Protocol, the open documents and where the daemon is reached; it
-knows nothing of syntax, vectors or models, and importing it loads none of them.
+It speaks the Language Server Protocol, keeps the text of the open documents and calls the daemon. Importing it
+loads no parser, vectors or models.
 """

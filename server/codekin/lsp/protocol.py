@@ -1,8 +1,10 @@
-"""JSON-RPC as the protocol asks for it: every request is answered once, whatever comes in.
+"""JSON-RPC on top of pygls: request ids, session order, cancellation and errors.
 
-Knows ids, the order of a session (initialize … shutdown, exit), cancellation and errors, on top
-of pygls, which knows the capabilities and the types. Knows nothing of the features. Handlers
-are coroutines that take the request's params as plain JSON.
+Every request gets exactly one response. Handlers are coroutines that take the params as plain JSON.
+
+Stands in for pygls's dispatch, which does not answer what is no message, params with a key "jsonrpc", and two requests
+under one id, runs requests before `initialize`, refuses capabilities newer than its types, and stops at the end of
+the input with requests unanswered.
 """
 
 import asyncio
@@ -17,22 +19,22 @@ from pygls.lsp.server import LanguageServer
 from pygls.protocol import LanguageServerProtocol, lsp_method
 
 from codekin.errors import CodekinError, UsageError
-from codekin.lsp.framing import INVALID_REQUEST, Fault
+from codekin.lsp.transport import INVALID_REQUEST, JsonRpcError
 
 METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32601, -32602, -32603
 NOT_INITIALIZED, REQUEST_FAILED, REQUEST_CANCELLED = -32002, -32803, -32800
-LONGEST_WAIT = 30.0
+RESPONSE_TIMEOUT = 30.0
 """Seconds that the client gets to answer a request of ours."""
-LAST_ANSWERS = 1.0
+DRAIN_TIMEOUT = 1.0
 """Seconds that requests get once the client has closed its end."""
 
-Handler = Callable[[Any], Coroutine[Any, Any, Any]]
+RequestHandler = Callable[[Any], Coroutine[Any, Any, Any]]
 MessageId = int | str
 
 log = logging.getLogger(__name__)
 
 
-class Protocol(LanguageServerProtocol):
+class LspProtocol(LanguageServerProtocol):
     """One client's connection."""
 
     def __init__(self, server: LanguageServer, converter: Any) -> None:
@@ -40,17 +42,17 @@ class Protocol(LanguageServerProtocol):
         self.stopped = asyncio.Event()
         self.exit_code = 1
         self._initialized = False
-        self._queue: deque[Any | Fault] = deque()
+        self._queue: deque[Any | JsonRpcError] = deque()
         self._pumping = False
         self._running: dict[MessageId, asyncio.Task[Any]] = {}
-        self._asked: dict[MessageId | None, asyncio.Future[Any]] = {}
+        self._pending_responses: dict[MessageId | None, asyncio.Future[Any]] = {}
         self._count = 0
 
-    def receive(self, messages: list[Any | Fault]) -> None:
-        """Take messages in; they are dispatched in order, each after the first step of the one before.
+    def receive(self, messages: list[Any | JsonRpcError]) -> None:
+        """Receives messages; they are dispatched in order, each after the first step of the one before.
 
         So a handler that looks at a document before its first `await` sees the text that the
-        client had when it asked.
+        client had when it sent the request.
         """
         self._queue.extend(messages)
         if not self._pumping:
@@ -58,26 +60,26 @@ class Protocol(LanguageServerProtocol):
             self._pump()
 
     async def drain(self) -> None:
-        """The client has closed its end: answer what it asked before, but not for long, and stop."""
-        until = asyncio.get_running_loop().time() + LAST_ANSWERS
+        """Stops after the client has closed its end; earlier requests get a moment to be answered."""
+        until = asyncio.get_running_loop().time() + DRAIN_TIMEOUT
         while (self._pumping or self._running) and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         self.stopped.set()
 
     def notify(self, method: str, params: Any | None = None) -> None:
-        """Send a notification; its params are plain JSON or one of the protocol's types."""
+        """Sends a notification; its params are plain JSON or one of the protocol's types."""
         self._send_call({"method": method}, params)
 
-    async def ask(self, method: str, params: Any) -> Any:
+    async def request(self, method: str, params: Any) -> Any:
         """The client's answer to a request of ours, as plain JSON. Raises CodekinError or TimeoutError."""
         self._count += 1
         number = f"codekin-{self._count}"
-        self._asked[number] = asyncio.get_running_loop().create_future()
+        self._pending_responses[number] = asyncio.get_running_loop().create_future()
         try:
             self._send_call({"id": number, "method": method}, params)
-            return await asyncio.wait_for(self._asked[number], LONGEST_WAIT)
+            return await asyncio.wait_for(self._pending_responses[number], RESPONSE_TIMEOUT)
         finally:
-            del self._asked[number]
+            del self._pending_responses[number]
 
     def _pump(self) -> None:
         if not self._queue:
@@ -90,50 +92,54 @@ class Protocol(LanguageServerProtocol):
             log.exception("A message could not be handled")
         asyncio.get_running_loop().call_soon(self._pump)
 
-    def _dispatch(self, message: Any | Fault) -> None:
-        if isinstance(message, Fault):
-            self._refuse(None, message.code, message.message)
+    def _dispatch(self, message: Any | JsonRpcError) -> None:
+        if isinstance(message, JsonRpcError):
+            self._send_error(None, message.code, message.message)
         elif not isinstance(message, dict):
-            self._refuse(None, INVALID_REQUEST, "A message must be a JSON object.")
+            self._send_error(None, INVALID_REQUEST, "A message must be a JSON object.")
         elif isinstance(message.get("method"), str):
             self._dispatch_call(message)
         elif "method" not in message and "id" in message and ("result" in message or "error" in message):
-            self._take_response(message)
+            self._settle_response(message)
         else:
-            self._refuse(_id_of(message), INVALID_REQUEST, "A message needs a method, or a result for its id.")
+            self._send_error(_id_of(message), INVALID_REQUEST, "A message needs a method, or a result for its id.")
 
     def _dispatch_call(self, message: dict[str, Any]) -> None:
         method, params = message["method"], message.get("params")
         if "id" not in message:
-            self._notified(method, params)
+            self._dispatch_notification(method, params)
             return
         number = _id_of(message)
         if number is None:
-            self._refuse(None, INVALID_REQUEST, "A request's id must be a string or a whole number.")
-        elif (fault := self._objection(number, message)) is not None:
-            self._refuse(number, fault.code, fault.message)
+            self._send_error(None, INVALID_REQUEST, "A request's id must be a string or a whole number.")
+        elif (fault := self._reason_to_refuse(number, message)) is not None:
+            self._send_error(number, fault.code, fault.message)
         elif (handler := self._handler(method)) is None:
-            self._refuse(number, METHOD_NOT_FOUND, f"This server has no method {method!r}.")
+            self._send_error(number, METHOD_NOT_FOUND, f"This server has no method {method!r}.")
         else:
             self._initialized = True
             task = asyncio.ensure_future(handler(params))
             self._running[number] = task
-            task.add_done_callback(partial(self._answer, number))
+            task.add_done_callback(partial(self._send_result, number))
 
-    def _objection(self, number: MessageId, message: dict[str, Any]) -> Fault | None:
+    def _reason_to_refuse(self, number: MessageId, message: dict[str, Any]) -> JsonRpcError | None:
         """Why a request may not run now."""
         if message.get("jsonrpc") != "2.0":
-            return Fault(INVALID_REQUEST, 'A request needs "jsonrpc": "2.0".')
+            return JsonRpcError(INVALID_REQUEST, 'A request needs "jsonrpc": "2.0".')
         if number in self._running:
-            return Fault(INVALID_REQUEST, f"The request {number!r} is still being answered: use another id.")
+            return JsonRpcError(INVALID_REQUEST, f"The request {number!r} is still being answered: use another id.")
         if self._shutdown:
-            return Fault(INVALID_REQUEST, "The server has been shut down.")
+            return JsonRpcError(INVALID_REQUEST, "The server has been shut down.")
         if self._initialized == (message["method"] == lsp.INITIALIZE):
             again = "The session is initialized already."
-            return Fault(INVALID_REQUEST, again) if self._initialized else Fault(NOT_INITIALIZED, "Initialize first.")
+            return (
+                JsonRpcError(INVALID_REQUEST, again)
+                if self._initialized
+                else JsonRpcError(NOT_INITIALIZED, "Initialize first.")
+            )
         return None
 
-    def _notified(self, method: str, params: Any) -> None:
+    def _dispatch_notification(self, method: str, params: Any) -> None:
         if method == lsp.EXIT:
             self.exit_code = 0 if self._shutdown else 1
             self.stopped.set()
@@ -142,9 +148,9 @@ class Protocol(LanguageServerProtocol):
         elif self._initialized and not self._shutdown and (handler := self.fm.features.get(method)) is not None:
             task = asyncio.ensure_future(handler(params))
             self._running[f"\0{id(task)}"] = task  # the loop alone would not keep it alive
-            task.add_done_callback(self._noted)
+            task.add_done_callback(self._notification_done)
 
-    def _handler(self, method: str) -> Handler | None:
+    def _handler(self, method: str) -> RequestHandler | None:
         if method == lsp.INITIALIZE:
             return self._initialize
         if method == lsp.SHUTDOWN:
@@ -156,44 +162,44 @@ class Protocol(LanguageServerProtocol):
         if isinstance(number, int | str) and (task := self._running.get(number)) is not None:
             task.cancel()
 
-    def _answer(self, number: MessageId, task: asyncio.Task[Any]) -> None:
+    def _send_result(self, number: MessageId, task: asyncio.Task[Any]) -> None:
         self._running.pop(number, None)
         try:
-            error = _failure(task)
+            error = _error_of(task)
             result = None if error else self._converter.unstructure(task.result())
         except Exception as failure:  # a result that is no JSON still needs its answer
             log.exception("A result could not be sent")
             result, error = None, (INTERNAL_ERROR, f"The answer could not be written: {failure}.")
         if error is not None:
-            self._refuse(number, *error)
+            self._send_error(number, *error)
         else:
             self._send_data({"jsonrpc": "2.0", "id": number, "result": result})
 
-    def _noted(self, task: asyncio.Task[Any]) -> None:
+    def _notification_done(self, task: asyncio.Task[Any]) -> None:
         self._running.pop(f"\0{id(task)}", None)
-        _failure(task)
+        _error_of(task)
 
-    def _refuse(self, number: MessageId | None, code: int, message: str) -> None:
+    def _send_error(self, number: MessageId | None, code: int, message: str) -> None:
         self._send_data({"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}})
 
     def _send_call(self, call: dict[str, Any], params: Any) -> None:
         given = {} if params is None else {"params": self._converter.unstructure(params)}
         self._send_data({"jsonrpc": "2.0", **call, **given})
 
-    def _take_response(self, message: dict[str, Any]) -> None:
-        future = self._asked.get(_id_of(message))
+    def _settle_response(self, message: dict[str, Any]) -> None:
+        future = self._pending_responses.get(_id_of(message))
         if future is None or future.done():
             return
         if (error := message.get("error")) is not None:
-            future.set_exception(CodekinError(f"The editor refused: {_sentence(error)}"))
+            future.set_exception(CodekinError(f"The editor refused: {_message_of(error)}"))
         else:
             future.set_result(message.get("result"))
 
     async def _initialize(self, params: Any) -> lsp.InitializeResult:
         given = params if isinstance(params, dict) else {}
-        for begin in cast("Server", self._server).beginnings:
+        for begin in cast("LspServer", self._server).initialize_hooks:
             begin(given)
-        typed = self._converter.structure(_needed(given), lsp.InitializeParams)
+        typed = self._converter.structure(_pygls_params(given), lsp.InitializeParams)
         steps = super().lsp_initialize(typed)
         try:
             next(steps)
@@ -209,24 +215,24 @@ class Protocol(LanguageServerProtocol):
 
     @lsp_method(lsp.WORKSPACE_EXECUTE_COMMAND)
     def lsp_workspace__execute_command(self, *_arguments: Any) -> Any:
-        """Never called: it stands here so that the capability is announced."""
+        """Never called; registered so that the capability is announced."""
 
 
-class Server(LanguageServer):
-    """pygls's server with our protocol; `beginnings` see the params of initialize before it is answered."""
+class LspServer(LanguageServer):
+    """pygls's server with our protocol; `initialize_hooks` get the params of initialize before it is answered."""
 
-    protocol: Protocol
+    protocol: LspProtocol
 
     def __init__(self, name: str, version: str) -> None:
-        self.beginnings: list[Callable[[dict[str, Any]], None]] = []
-        super().__init__(name, version, protocol_cls=Protocol)
+        self.initialize_hooks: list[Callable[[dict[str, Any]], None]] = []
+        super().__init__(name, version, protocol_cls=LspProtocol)
 
     def report_server_error(self, error: Exception, source: Any) -> None:
         """Errors go to the log; the user hears of them through the status alone."""
         log.error("%s: %s", source, error)
 
 
-def _failure(task: asyncio.Task[Any]) -> tuple[int, str] | None:
+def _error_of(task: asyncio.Task[Any]) -> tuple[int, str] | None:
     """Code and sentence of what a handler raised; the traceback of what should not happen is logged."""
     if task.cancelled():
         return REQUEST_CANCELLED, "The request was cancelled."
@@ -247,11 +253,11 @@ def _id_of(message: dict[str, Any]) -> MessageId | None:
     return number if isinstance(number, int | str) and not isinstance(number, bool) else None
 
 
-def _sentence(error: Any) -> str:
+def _message_of(error: Any) -> str:
     return str(error.get("message")) if isinstance(error, dict) else str(error)
 
 
-def _needed(params: dict[str, Any]) -> dict[str, Any]:
+def _pygls_params(params: dict[str, Any]) -> dict[str, Any]:
     """The params with only what the capabilities depend on, so that a client's novelties do no harm."""
     capabilities = params.get("capabilities")
     general = capabilities.get("general") if isinstance(capabilities, dict) else None

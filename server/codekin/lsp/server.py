@@ -1,7 +1,4 @@
-"""`codekin lsp`: puts the parts together and serves one client over stdin and stdout.
-
-Knows which method is answered by which feature; nothing of how.
-"""
+"""`codekin lsp`: registers the handlers and serves one client over stdin and stdout."""
 
 import argparse
 import asyncio
@@ -17,32 +14,21 @@ from typing import Any, NoReturn, cast
 from lsprotocol import types as lsp
 
 from codekin import __version__
-from codekin.lsp.features import (
-    actions,
-    commands,
-    dashboard,
-    duplicates,
-    indexing,
-    inline,
-    learning,
-    lens,
-    search,
-    similar,
-    status,
-    symbols,
-)
-from codekin.lsp.features.feedback import feedback_handlers
-from codekin.lsp.features.hints import Hints
-from codekin.lsp.features.sync import Buffers, Sync
-from codekin.lsp.features.workspace import Workspace
-from codekin.lsp.life import process_end
-from codekin.lsp.protocol import Protocol, Server
-from codekin.lsp.session import Connect, Daemon, Session
-from codekin.lsp.transport import Writer, start_reader, take_stdio
+from codekin.lsp.daemon_link import ConnectDaemon, DaemonConnection
+from codekin.lsp.features import commands, completion, similar
+from codekin.lsp.features import similar as similar_module
+from codekin.lsp.features.completion import feedback_handlers
+from codekin.lsp.features.next_edit import NextEditHandlers
+from codekin.lsp.features.similar import DuplicateHints
+from codekin.lsp.features.sync import BufferUploader, DocumentSync
+from codekin.lsp.features.workspace import WorkspaceManager
+from codekin.lsp.protocol import LspProtocol, LspServer
+from codekin.lsp.session import Session
+from codekin.lsp.transport import PipeWriter, start_reader, take_stdio, wait_for_process_end
 
-TRIGGERS = [".", ":", "(", ">", "|"]
+TRIGGER_CHARACTERS = [".", ":", "(", ">", "|"]
 
-Feature = Callable[[Session, Any], Awaitable[Any]]
+FeatureHandler = Callable[[Session, Any], Awaitable[Any]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,44 +44,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os._exit(code)  # a thread that still starts a daemon must not keep the process
 
 
-def build(connect: Connect, data: Path | None = None) -> tuple[Server, Session]:
+def build_server(connect: ConnectDaemon, data: Path | None = None) -> tuple[LspServer, Session]:
     """A server with all its features, ready for its messages."""
-    server = Server("codekin", __version__)
+    server = LspServer("codekin", __version__)
     session = Session(server.protocol, connect, data)
-    buffers = Buffers(session)
-    workspace = Workspace(session, buffers)
-    sync = Sync(session, buffers, workspace.refresh)
-    completions = inline.Completions(session)
-    workspace.refreshers += [completions.warm_up, Hints(session).refresh]
+    buffers = BufferUploader(session)
+    workspace = WorkspaceManager(session, buffers)
+    next_edits = NextEditHandlers(session)
+    completions = completion.CompletionHandlers(session)
+    sync = DocumentSync(session, buffers, workspace.refresh, next_edits.recent, completions.watch.saved)
+    workspace.refresh_callbacks += [completions.warm_up, DuplicateHints(session).refresh]
     feedback = feedback_handlers(completions)
     switch = partial(completions.switch)  # pygls marks what it takes in, which a bound method does not let it do
-    known: dict[str, Feature] = {
-        **commands.COMMANDS, inline.DID_ACCEPT: feedback[inline.DID_ACCEPT], inline.SWITCH: switch
+    known: dict[str, FeatureHandler] = {
+        **commands.COMMANDS,
+        completion.DID_ACCEPT: feedback[completion.DID_ACCEPT],
+        completion.SWITCH_SUGGESTIONS: switch,
     }  # fmt: skip
-    server.beginnings += [workspace.begin, partial(_announce, server, session, known)]
-    features: dict[str, tuple[Feature, Any]] = {
+    server.initialize_hooks += [workspace.begin, partial(_register_commands, server, session, known)]
+    features: dict[str, tuple[FeatureHandler, Any]] = {
         lsp.INITIALIZED: (workspace.initialized, None),
         lsp.TEXT_DOCUMENT_DID_OPEN: (sync.did_open, None),
         lsp.TEXT_DOCUMENT_DID_CHANGE: (sync.did_change, None),
+        lsp.TEXT_DOCUMENT_DID_SAVE: (sync.did_save, lsp.SaveOptions(include_text=False)),
         lsp.TEXT_DOCUMENT_DID_CLOSE: (sync.did_close, None),
         lsp.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS: (workspace.folders_changed, None),
         lsp.WORKSPACE_DID_CHANGE_CONFIGURATION: (workspace.configuration_changed, None),
         lsp.WORKSPACE_EXECUTE_COMMAND: (partial(commands.execute_command, known), None),
-        lsp.WORKSPACE_SYMBOL: (symbols.symbols, None),
-        lsp.TEXT_DOCUMENT_CODE_ACTION: (actions.code_actions, None),
-        lsp.TEXT_DOCUMENT_CODE_LENS: (lens.lenses, None),
-        lsp.CODE_LENS_RESOLVE: (lens.resolve_lens, None),
+        lsp.WORKSPACE_SYMBOL: (similar_module.find_symbols, None),
+        lsp.TEXT_DOCUMENT_CODE_ACTION: (similar.list_code_actions, None),
+        lsp.TEXT_DOCUMENT_CODE_LENS: (similar.list_lenses, None),
+        lsp.CODE_LENS_RESOLVE: (similar.resolve_lens, None),
         lsp.TEXT_DOCUMENT_INLINE_COMPLETION: (completions.inline, lsp.InlineCompletionOptions()),
-        lsp.TEXT_DOCUMENT_COMPLETION: (completions.plain, lsp.CompletionOptions(trigger_characters=TRIGGERS)),
-        "codekin/similar": (similar.similar, None),
-        "codekin/search": (search.search, None),
-        "codekin/status": (status.status, None),
-        "codekin/duplicates": (duplicates.duplicates, None),
-        "codekin/index": (indexing.index, None),
-        "codekin/dashboard": (dashboard.dashboard, None),
-        "codekin/learn": (learning.learn, None),
-        "codekin/history": (learning.history, None),
-        "codekin/rollback": (learning.rollback, None),
+        lsp.TEXT_DOCUMENT_COMPLETION: (completions.plain, lsp.CompletionOptions(trigger_characters=TRIGGER_CHARACTERS)),
+        "codekin/nextEdit": (partial(next_edits.next_edit), None),
+        "codekin/dismissNextEdit": (partial(next_edits.dismiss), None),
+        "textDocument/copilotInlineEdit": (partial(next_edits.copilot_inline_edit), None),
+        "codekin/similar": (similar.find_similar, None),
+        "codekin/search": (similar_module.search, None),
+        "codekin/status": (commands.get_status, None),
+        "codekin/duplicates": (similar_module.find_duplicates, None),
+        "codekin/index": (commands.update_index, None),
+        "codekin/dashboard": (commands.get_dashboard_url, None),
+        "codekin/finetune": (commands.finetune, None),
+        "codekin/history": (commands.history, None),
+        "codekin/rollback": (commands.rollback, None),
         **{method: (handler, None) for method, handler in feedback.items()},
     }
     for method, (handler, about) in features.items():
@@ -104,13 +97,13 @@ def build(connect: Connect, data: Path | None = None) -> tuple[Server, Session]:
 
 
 async def _serve(data: Path | None) -> int:
-    server, session = build(partial(_connect, data), data)
+    server, session = build_server(partial(_connect, data), data)
     loop, protocol = asyncio.get_running_loop(), server.protocol
-    server.beginnings.append(lambda _params: _follow_editor(session, protocol.stopped))
+    server.initialize_hooks.append(lambda _params: _watch_editor_process(session, protocol.stopped))
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, protocol.stopped.set)
     reading, writing = take_stdio()
-    writer = Writer(writing)
+    writer = PipeWriter(writing)
     protocol.set_writer(writer)
     start_reader(reading, loop, protocol.receive, lambda: _drain(session, protocol))
     await protocol.stopped.wait()
@@ -119,32 +112,32 @@ async def _serve(data: Path | None) -> int:
     return protocol.exit_code
 
 
-async def _connect(data: Path | None) -> Daemon:
+async def _connect(data: Path | None) -> DaemonConnection:
     """The client brings an HTTP library, which takes long to import: after `initialize`, in a thread."""
     client = await asyncio.to_thread(_client_class)
-    return cast("Daemon", await client.connect(data))
+    return cast("DaemonConnection", await client.connect(data))
 
 
 def _client_class() -> Any:
-    from codekin.daemon.client import AsyncClient  # noqa: PLC0415
+    from codekin.daemon.client import AsyncDaemonClient  # noqa: PLC0415
 
-    return AsyncClient
+    return AsyncDaemonClient
 
 
-def _drain(session: Session, protocol: Protocol) -> None:
+def _drain(session: Session, protocol: LspProtocol) -> None:
     session.spawn(protocol.drain())
 
 
-def _follow_editor(session: Session, stopped: asyncio.Event) -> None:
+def _watch_editor_process(session: Session, stopped: asyncio.Event) -> None:
     async def follow(pid: int) -> None:
-        await process_end(pid)
+        await wait_for_process_end(pid)
         stopped.set()
 
     if session.client.process_id is not None:
         session.spawn(follow(session.client.process_id))
 
 
-def _announce(server: Server, session: Session, known: Mapping[str, Feature], _params: Any) -> None:
+def _register_commands(server: LspServer, session: Session, known: Mapping[str, FeatureHandler], _params: Any) -> None:
     """A command that the client has itself must not be announced: clients refuse to have it twice."""
     for name, command in known.items():
         if name != session.client.show_similar:
@@ -152,10 +145,10 @@ def _announce(server: Server, session: Session, known: Mapping[str, Feature], _p
 
 
 class _Options(argparse.ArgumentParser):
-    """Tells wrong use in one sentence, as all commands do."""
+    """Reports wrong usage in one sentence, as all commands do."""
 
     def error(self, message: str) -> NoReturn:
-        """Leaves with status 2."""
+        """Exits with status 2."""
         self.exit(2, f"{message}; see `codekin lsp --help`.\n")
 
 

@@ -1,30 +1,31 @@
-"""What the user has chosen, checked: frozen sections, read from files and the editor.
+"""The user's settings, checked: frozen sections, read from files and from the editor.
 
-A wrong key or type is a sentence that names the key; everything else still works. Knows
-nothing of what the settings do.
+A wrong key or type becomes one sentence that names the key; all other settings still apply.
 """
 
-from codekin.settings.load import load_settings, settings_stamp
+from codekin.settings.loading import load_settings, settings_stamp
 from codekin.settings.schema import (
     CompletionSettings,
     DaemonSettings,
+    FinetuneSettings,
     IndexSettings,
-    LearningSettings,
     ModelSettings,
     RemoteSettings,
     Settings,
     SimilarSettings,
+    TeamSettings,
 )
 
 __all__ = [
     "CompletionSettings",
     "DaemonSettings",
+    "FinetuneSettings",
     "IndexSettings",
-    "LearningSettings",
     "ModelSettings",
     "RemoteSettings",
     "Settings",
     "SimilarSettings",
+    "TeamSettings",
     "load_settings",
     "settings_stamp",
 ]

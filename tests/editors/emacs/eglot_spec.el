@@ -1,6 +1,6 @@
 ;;; eglot_spec.el --- Codekin through Eglot, in batch  -*- lexical-binding: t; -*-
 
-;; CODEKIN_EL is the plugin, CODEKIN_PROJECT a repository with retry.cpp, its twin http.cpp and new.cpp.
+;; CODEKIN_EL is the plugin, CODEKIN_PROJECT a repository with retry.cpp, its duplicate http.cpp and new.cpp.
 
 (require 'cl-lib)
 (load (getenv "CODEKIN_EL") nil t)

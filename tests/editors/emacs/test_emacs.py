@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from codekin.daemon.start import listener_pid
+from codekin.daemon.process.startup import listener_pid
 
 HERE = Path(__file__).parent
 PLUGIN = HERE.parents[2] / "editors" / "emacs" / "codekin.el"
@@ -59,7 +59,7 @@ def project(tmp_path):
     return root
 
 
-def test_eglot_finds_kin_of_saved_and_unsaved_code(tmp_path, project):
+def test_eglot_finds_similar_code_of_saved_and_unsaved_text(tmp_path, project):
     """Positions behind emoji, unsaved text, lists to visit and an orderly end, in a third client."""
     if not has_eglot():
         install_eglot()

@@ -7,7 +7,8 @@ import sys
 import tomllib
 from pathlib import Path
 
-from codekin.lsp.framing import FrameReader, frame
+from codekin.lsp.transport import FrameReader
+from fakes import frame_message
 
 CONFIG = Path(__file__).parents[3] / "editors" / "helix" / "languages.toml"
 HELIX = {
@@ -23,12 +24,12 @@ HELIX = {
 
 
 def test_the_configuration_starts_a_server(tmp_path):
-    """A wrong word in a configuration leaves its users with nothing."""
+    """The documented configuration starts a server with the features that Helix uses."""
     config = tomllib.loads(CONFIG.read_text())
     server = config["language-server"]["codekin"]
     assert all("codekin" in language["language-servers"] for language in config["language"])
     messages = [{"id": 1, "method": "initialize", "params": HELIX}, {"id": 2, "method": "shutdown"}, {"method": "exit"}]
-    written = b"".join(frame(json.dumps({"jsonrpc": "2.0", **message}).encode()) for message in messages)
+    written = b"".join(frame_message(json.dumps({"jsonrpc": "2.0", **message}).encode()) for message in messages)
     environment = {**os.environ, "PATH": str(Path(sys.executable).parent), "CODEKIN_DATA_DIR": str(tmp_path)}
     command = [server["command"], *server["args"]]
     done = subprocess.run(command, input=written, capture_output=True, env=environment, check=True, timeout=60)

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from codekin.daemon.start import listener_pid
+from codekin.daemon.process.startup import listener_pid
 
 pynvim = pytest.importorskip("pynvim")
 
@@ -161,7 +161,7 @@ def script(tmp_path):
 
 @pytest.fixture
 def project(tmp_path):
-    """A small repository with a function, its twin and something else."""
+    """A small repository with a function, its duplicate and something else."""
     root = tmp_path / "my shop ü"
     (root / "lib").mkdir(parents=True)
     (root / ".git").mkdir()
@@ -178,9 +178,9 @@ def project(tmp_path):
   end
 end
 """
-    twin = retry.replace("Shop.Retry", "Shop.Http").replace("with_backoff", "again").replace("delay", "wait")
+    duplicate = retry.replace("Shop.Retry", "Shop.Http").replace("with_backoff", "again").replace("delay", "wait")
     (root / "lib" / "retry.ex").write_text(retry)
-    (root / "lib" / "http.ex").write_text(twin)
+    (root / "lib" / "http.ex").write_text(duplicate)
     (root / "lib" / "headers.ex").write_text("defmodule Shop.Headers do\n  def parse(lines), do: lines\nend\n")
     return root
 

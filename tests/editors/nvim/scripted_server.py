@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from codekin.lsp import server
-from codekin.lsp.features.inline import NOBODY
+from codekin.lsp.features.completion import WARM_UP_WINDOW
 
 SCRIPT = Path(os.environ["CODEKIN_TEST_SCRIPT"])
 
@@ -22,7 +22,7 @@ class ScriptedDaemon:
         return await self.post(path, query)
 
     async def post(self, path: str, body: Any = None, timeout: float | None = None) -> Any:  # noqa: ASYNC109
-        if (body or {}).get("window") == NOBODY:
+        if (body or {}).get("window") == WARM_UP_WINDOW:
             return {"items": []}
         script = json.loads(SCRIPT.read_text())  # noqa: ASYNC240
         with SCRIPT.with_suffix(".log").open("a") as log:
@@ -35,7 +35,7 @@ class ScriptedDaemon:
     async def lines(self, path: str, body: Any = None, method: str = "POST") -> Any:
         yield {"result": await self.post(path, body)}
 
-    async def events(self, root: str) -> Any:
+    async def events(self, root: str, window: str) -> Any:
         yield {"event": "connected"}
         await asyncio.Event().wait()
 

@@ -1,4 +1,4 @@
-"""The commands for the night school, and the plugin as a package."""
+"""The fine-tuning commands, and the plugin as a package."""
 
 import sys
 from pathlib import Path
@@ -15,19 +15,19 @@ RUN = {
 }
 
 
-def test_learning_history_and_rollback(start_neovim, script, project):
-    """What happened at night can be seen, and undone by choice."""
-    said = {"message": "Searched with the model as it came now.", "active": "base"}
+def test_finetuning_history_and_rollback(start_neovim, script, project):
+    """The runs are listed, and any of them can be chosen to go back to."""
+    response = {"message": "Searched with the model as it came now.", "active": "base"}
     history = {"runs": [RUN, {**RUN, "checkpoint": None, "decision": "kept", "active": False}], "active": "c7"}
-    script.suggest(**{"/history": history, "/rollback": said, "/learn": {"message": "Learning has begun."}})
+    script.suggest(**{"/history": history, "/rollback": response, "/finetune": {"message": "Fine-tuning has started."}})
     neovim = start_neovim()
     neovim.enable(SCRIPTED)
     neovim.open(project / "lib" / "retry.ex")
     neovim.attached()
-    neovim.api.command("Codekin learn")
-    neovim.until(lambda: any("Learning has begun." in line for line in neovim.messages()))
+    neovim.api.command("Codekin finetune")
+    neovim.until(lambda: any("Fine-tuning has started." in line for line in neovim.messages()))
     neovim.api.command("Codekin history")
-    neovim.until(lambda: neovim.lua("return vim.wo.winbar") == "What was learned")
+    neovim.until(lambda: neovim.lua("return vim.wo.winbar") == "Fine-tuning runs")
     assert neovim.lines()[0] == "* 2026-11-21T02:00  activated   MAP 0.410 → 0.480  better by more than chance"
     neovim.keys("q")
     neovim.lua("vim.ui.select = function(items, o, choose) offered = #items; choose(items[1]) end")

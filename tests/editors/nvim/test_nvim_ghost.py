@@ -37,7 +37,7 @@ def test_ghost_text_appears_and_tab_takes_it(ghostly, script):
 
 
 def test_keys_that_follow_tab_at_once_come_after_the_suggestion(ghostly, script):
-    """Who types fast, or plays a macro, would lose the suggestion and see an error."""
+    """Keys typed right after <Tab> are inserted after the accepted suggestion."""
     accept_with_tab(ghostly)
     script.suggest({"text": "with_backoff(fun)"})
     insert(ghostly, "x = ")
@@ -47,16 +47,16 @@ def test_keys_that_follow_tab_at_once_come_after_the_suggestion(ghostly, script)
     assert not [line for line in ghostly.messages() if "rror" in line]
 
 
-def test_typing_along_asks_nothing(ghostly, script):
+def test_typing_along_sends_no_request(ghostly, script):
     """What was suggested and is typed by hand needs no second request."""
     script.suggest({"text": "alpha beta"})
     insert(ghostly, "x ")
     ghostly.until(ghostly.ghost)
-    asked = len(script.asked("/complete"))
+    requests = len(script.asked("/complete"))
     for typed, rest in (("a", "lpha beta"), ("l", "pha beta"), ("pha ", "beta")):
         ghostly.keys(typed)
         ghostly.until(lambda rest=rest: ghostly.ghost() == rest)
-    assert len(script.asked("/complete")) == asked
+    assert len(script.asked("/complete")) == requests
     script.suggest()
     ghostly.keys("Z")
     ghostly.until(lambda: ghostly.ghost() == "")
@@ -64,7 +64,7 @@ def test_typing_along_asks_nothing(ghostly, script):
 
 
 def test_words_and_lines_are_taken_one_by_one(ghostly, script):
-    """Parts are taken by mappings of the user's choice, and told in the client's units."""
+    """The user's mappings accept parts, whose lengths are reported in the client's units."""
     ghostly.api.command("imap <F2> <Plug>(codekin-accept-word)")
     ghostly.api.command("imap <F3> <Plug>(codekin-accept-line)")
     script.suggest({"text": "söß(🙂) do\n  one\n  two"})
@@ -91,7 +91,7 @@ def test_words_and_lines_are_taken_one_by_one(ghostly, script):
 
 
 def test_what_stands_after_the_cursor_is_replaced_not_doubled(ghostly, script):
-    """A closing bracket that an auto-pair plugin has put there must not appear twice."""
+    """A closing bracket from an auto-pair plugin appears once."""
     accept_with_tab(ghostly)
     script.suggest({"text": "a, b)", "ahead": 1})
     insert(ghostly, "f()<Left>")
@@ -111,7 +111,7 @@ def test_text_before_the_cursor_may_be_replaced(ghostly, script):
     ghostly.until(lambda: ghostly.lines() == ["é 🙂foobar"])
 
 
-def test_alternatives_are_asked_for_and_cycled(ghostly, script):
+def test_alternatives_are_requested_and_cycled(ghostly, script):
     """The first press asks for more than the one on the screen."""
     ghostly.api.command("imap <F2> <Plug>(codekin-next)")
     ghostly.api.command("imap <F3> <Plug>(codekin-previous)")
@@ -144,7 +144,7 @@ def test_each_alternative_replaces_its_own_range(ghostly, script):
 
 
 def test_it_goes_away_with_escape_dismissal_and_the_cursor(ghostly, script):
-    """Nothing may stay on the screen that cannot be taken."""
+    """Escape, dismissal and cursor movement remove the suggestion."""
     ghostly.api.command("imap <F2> <Plug>(codekin-dismiss)")
     script.suggest({"text": "one"})
     insert(ghostly, "x ")
@@ -173,10 +173,10 @@ def test_toggle_and_filetypes(ghostly, script):
     script.suggest({"text": "one"})
     for off, on in (("Codekin toggle", "Codekin toggle"), ("Codekin toggle elixir", "Codekin toggle elixir")):
         ghostly.api.command(off)
-        asked = len(script.asked("/complete"))
+        requests = len(script.asked("/complete"))
         insert(ghostly, "x ")
         ghostly.api.command("sleep 300m")
-        assert (ghostly.ghost(), len(script.asked("/complete"))) == ("", asked)
+        assert (ghostly.ghost(), len(script.asked("/complete"))) == ("", requests)
         ghostly.keys("<F2>")
         ghostly.until(lambda: ghostly.ghost() == "one")
         ghostly.keys("<Esc>")
@@ -213,7 +213,7 @@ NATIVE = """
 
 
 def test_neovims_own_inline_completion_is_used_where_it_exists(start_neovim, script, project):
-    """From 0.12 on, Neovim draws ghost text itself; two would overlap."""
+    """From 0.12 on, Neovim draws the ghost text itself, and the plugin draws none."""
     neovim = start_neovim()
     neovim.lua(NATIVE)
     neovim.enable([sys.executable, str(Path(__file__).parent / "scripted_server.py")])
@@ -231,7 +231,7 @@ def test_neovims_own_inline_completion_is_used_where_it_exists(start_neovim, scr
 
 @pytest.mark.parametrize("place", ["{ start_row = 0, start_col = 4 }", "{ start = { row = 0, col = 4 } }"])
 def test_parts_of_neovims_own_suggestion_can_be_taken(start_neovim, script, project, place):
-    """Neovim itself can only take all of it; a word and a line are put in by the plugin, and told."""
+    """Neovim accepts the whole suggestion; the plugin inserts a word or a line, and reports it."""
     neovim = start_neovim()
     neovim.lua(NATIVE)
     neovim.enable([sys.executable, str(Path(__file__).parent / "scripted_server.py")])
@@ -261,3 +261,41 @@ def test_parts_of_neovims_own_suggestion_can_be_taken(start_neovim, script, proj
         ("partially_accepted", 9),
         ("rejected", None),
     ]
+
+
+@pytest.mark.parametrize("keys", ["<C-c>", "<C-o>", "<C-\\><C-n>", "<Esc>"])
+def test_the_suggestion_goes_with_insert_mode_however_it_is_left(ghostly, script, keys):
+    """Nothing is drawn in another mode, where it would read as text."""
+    script.suggest({"text": "with_backoff(fun)"})
+    insert(ghostly, "x = ")
+    ghostly.until(ghostly.ghost)
+    ghostly.keys(keys)
+    ghostly.until(lambda: ghostly.ghost() == "")
+    assert not ghostly.shows("with_backoff")
+
+
+def test_undo_takes_the_suggestion_and_leaves_what_was_typed(ghostly, script):
+    """One undo step is the suggestion, the one before it what was typed by hand."""
+    accept_with_tab(ghostly)
+    script.suggest({"text": "with_backoff(fun)\n  |> elem(1)"})
+    insert(ghostly, "x = ")
+    ghostly.until(ghostly.ghost)
+    ghostly.keys("<Tab>")
+    ghostly.until(lambda: ghostly.lines() == ["x = with_backoff(fun)", "  |> elem(1)"])
+    ghostly.keys("<Esc>u")
+    ghostly.until(lambda: ghostly.lines() == ["x = "])
+    ghostly.keys("<C-r>")
+    ghostly.until(lambda: ghostly.lines() == ["x = with_backoff(fun)", "  |> elem(1)"])
+
+
+def test_a_repeat_types_again_what_was_typed_alone(ghostly, script):
+    """As the help says: a suggestion is text and not keys."""
+    accept_with_tab(ghostly)
+    script.suggest({"text": "with_backoff(fun)"})
+    ghostly.api.current.buffer[:] = ["", ""]
+    insert(ghostly, "x = ")
+    ghostly.until(ghostly.ghost)
+    ghostly.keys("<Tab>")
+    ghostly.until(lambda: ghostly.lines() == ["x = with_backoff(fun)", ""])
+    ghostly.keys("<Esc>j0.")
+    ghostly.until(lambda: ghostly.lines() == ["x = with_backoff(fun)", "x = "])

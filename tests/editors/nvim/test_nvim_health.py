@@ -8,7 +8,7 @@ import pytest
 from codekin import __version__
 
 SCRIPTED = [sys.executable, str(Path(__file__).parent / "scripted_server.py")]
-READY = {"state": "ready", "files": 2, "fragments": 5, "problems": [], "model": {"phase": "ready", "name": "m"}}
+READY = {"state": "ready", "files": 2, "chunks": 5, "problems": [], "model": {"phase": "ready", "name": "m"}}
 
 
 def health(neovim) -> str:
@@ -32,22 +32,22 @@ def test_server_missing(start_neovim, project):
     assert "pipx install codekin" in text
 
 
-def test_a_missing_server_is_told_when_a_file_is_opened(start_neovim, project):
-    """Neovim itself says nothing: the user would wait for what never comes."""
+def test_a_missing_server_is_reported_when_a_file_is_opened(start_neovim, project):
+    """Opening a file without an installed server gives one message that says so."""
     neovim = start_neovim()
     neovim.enable(["no-such-codekin", "lsp"])
     neovim.open(project / "lib" / "retry.ex")
     neovim.open(project / "lib" / "http.ex")
     neovim.keys("<CR>:Codekin similar<CR>")
-    told = (
+    expected = (
         'the server "no-such-codekin" is not found: install it with `pipx install codekin`, or see :checkhealth codekin'
     )
-    neovim.until(lambda: f"Codekin does not run here: {told}." in neovim.messages())
-    assert neovim.messages().count(f"Codekin: {told}.") == 1
+    neovim.until(lambda: f"Codekin does not run here: {expected}." in neovim.messages())
+    assert neovim.messages().count(f"Codekin: {expected}.") == 1
 
 
-def test_an_empty_index_is_told_with_its_reason(start_neovim, tmp_path):
-    """Commands that find nothing would be all that the user sees."""
+def test_an_empty_index_is_reported_with_its_reason(start_neovim, tmp_path):
+    """An empty index is reported together with its reason."""
     (tmp_path / "empty" / ".git").mkdir(parents=True)
     (tmp_path / "empty" / "CMakeLists.txt").write_text("project(empty)\n")
     neovim = start_neovim()
@@ -55,30 +55,30 @@ def test_an_empty_index_is_told_with_its_reason(start_neovim, tmp_path):
     neovim.open(tmp_path / "empty" / "CMakeLists.txt")
     neovim.attached()
     sentence = "Codekin: No file here is in a known language"
-    told = neovim.until(lambda: [line for line in neovim.messages() if line.startswith(sentence)], 150)
-    assert len(told) == 1
-    assert told[0].endswith("See :checkhealth codekin.")
+    expected = neovim.until(lambda: [line for line in neovim.messages() if line.startswith(sentence)], 150)
+    assert len(expected) == 1
+    assert expected[0].endswith("See :checkhealth codekin.")
     assert "the index is empty" in health(neovim)
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ("echo 'Codekin needs Python 3.11 or newer, not 3.8.' >&2; exit 2", "not 3.8."),
         ("echo \"ModuleNotFoundError: No module named 'pygls'\" >&2; exit 1", "No module named 'pygls'"),
     ],
 )
-def test_server_that_does_not_start(start_neovim, tmp_path, words, told):
-    """An old Python or a missing package is told in the server's own words."""
+def test_server_that_does_not_start(start_neovim, tmp_path, words, expected):
+    """An old Python or a missing package is shown with the server's own message."""
     neovim = start_neovim()
     neovim.enable([str(program(tmp_path, words)), "lsp"])
     text = health(neovim)
     assert "does not start" in text
-    assert told in text
+    assert expected in text
 
 
 def test_a_server_that_ends_says_where_to_look(start_neovim, tmp_path, project):
-    """Without a word, the user would look for the fault in the wrong place."""
+    """When the server exits, a message names the log to read."""
     neovim = start_neovim()
     neovim.enable([str(program(tmp_path, "exit 2")), "lsp"])
     neovim.open(project / "lib" / "retry.ex")
@@ -86,7 +86,7 @@ def test_a_server_that_ends_says_where_to_look(start_neovim, tmp_path, project):
 
 
 def test_client_not_enabled_and_nothing_open(start_neovim):
-    """The plugin is there, but nobody has switched the client on, or nothing of its types is open."""
+    """The report says that the client is not enabled, or that no buffer is served."""
     neovim = start_neovim()
     assert "the client is not enabled" in health(neovim)
     neovim.enable(["codekin", "lsp"])
@@ -96,17 +96,17 @@ def test_client_not_enabled_and_nothing_open(start_neovim):
 
 
 @pytest.mark.parametrize(
-    ("about", "told"),
+    ("about", "expected"),
     [
-        ({**READY, "fragments": 0, "problems": ["No file here is in a known language."]}, "the index is empty"),
+        ({**READY, "chunks": 0, "problems": ["No file here is in a known language."]}, "the index is empty"),
         ({**READY, "problems": ["No file here is in a known language."]}, "No file here is in a known language."),
         ({**READY, "state": "indexing"}, "the index is indexing"),
         ({**READY, "model": {"phase": "failed", "problem": "weights are gone"}}, "weights are gone"),
         ({}, "nothing is known of the index yet"),
-        (READY, "2 files, 5 fragments"),
+        (READY, "2 files, 5 chunks"),
     ],
 )
-def test_index_and_model(start_neovim, script, project, about, told):
+def test_index_and_model(start_neovim, script, project, about, expected):
     """An empty index, one that is not ready, and a model that cannot be used."""
     script.suggest(**{"/workspaces/open": about})
     neovim = start_neovim()
@@ -114,7 +114,7 @@ def test_index_and_model(start_neovim, script, project, about, told):
     neovim.open(project / "lib" / "retry.ex")
     neovim.attached()
     neovim.until(lambda: script.asked("/workspaces/open"))
-    assert told in health(neovim)
+    assert expected in health(neovim)
 
 
 def test_an_old_server_and_a_daemon_that_cannot_start(start_neovim, script, project):
@@ -177,7 +177,7 @@ def test_help_completion_and_statusline(start_neovim):
 
 
 def test_nothing_heavy_is_loaded_at_start_and_no_key_is_taken(start_neovim):
-    """A plugin must not slow the start of those who do not use it, nor take their keys."""
+    """At start the plugin loads no Lua module and maps only `<Plug>` keys."""
     neovim = start_neovim()
     assert (
         neovim.lua("return vim.tbl_filter(function(n) return n:match('^codekin') end, vim.tbl_keys(package.loaded))")

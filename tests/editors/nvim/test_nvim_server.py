@@ -1,4 +1,4 @@
-"""The plugin with the real server and its daemon: kin in every view, lenses, hints, status, utf-8."""
+"""The plugin with the real server and its daemon: similar code in every view, lenses, hints, status, utf-8."""
 
 import os
 import signal
@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from codekin.daemon.start import listener_pid
+from codekin.daemon.process.startup import listener_pid
+from daemons import run_codekin
 
 SETTINGS = {"codekin": {"similar": {"duplicate_hints": True, "duplicate_min_score": 0.05, "lens_min_score": 0.0}}}
 
 
 @pytest.fixture
 def neovim(start_neovim, project):
-    """A Neovim whose index is ready, with the cursor in the function that has a twin."""
+    """A Neovim whose index is ready, with the cursor in the function that has a duplicate."""
     neovim = start_neovim()
     neovim.enable(["codekin", "lsp"], settings=SETTINGS)
     neovim.open(project / "lib" / "retry.ex")
@@ -33,7 +34,7 @@ def close_extra_windows(neovim) -> None:
     neovim.api.command("only")
 
 
-def test_kin_in_the_quickfix_list_preview_and_picker(neovim, project):
+def test_similar_code_in_the_quickfix_list_preview_and_picker(neovim, project):
     """The same places in each view, and each leads to the code."""
     assert neovim.lua("return vim.lsp.get_clients({name='codekin'})[1].offset_encoding") == "utf-8"
     neovim.api.command("Codekin similar")
@@ -65,11 +66,11 @@ def test_kin_in_the_quickfix_list_preview_and_picker(neovim, project):
 
 
 def test_a_long_doc_does_not_hide_the_code(neovim, project):
-    """The preview and the way to the place would show a page of words."""
+    """The preview and the jump show the code, not the documentation above it."""
     doc = "".join(f"  Says much, in line {number}.\n" for number in range(30))
     retry = (project / "lib" / "retry.ex").read_text().replace("Shop.Retry", "Shop.Told")
-    told = retry.replace("  def with_backoff", f'  @doc """\n{doc}  """\n  def with_backoff', 1)
-    (project / "lib" / "told.ex").write_text(told)
+    expected = retry.replace("  def with_backoff", f'  @doc """\n{doc}  """\n  def with_backoff', 1)
+    (project / "lib" / "told.ex").write_text(expected)
     neovim.api.command("Codekin index")
     neovim.until(lambda: any("4 files" in line for line in neovim.messages()))
     neovim.api.command("Codekin similar preview")
@@ -83,7 +84,7 @@ def test_a_long_doc_does_not_hide_the_code(neovim, project):
 def test_search_duplicates_symbols_and_the_actions(neovim, project):
     """Words find code, and the standard client's ways lead to the same places."""
     neovim.api.command("Codekin search retry with backoff")
-    neovim.until(lambda: any("  Retry  " in item["text"] for item in quickfix(neovim)))
+    neovim.until(lambda: any("  with_backoff/3  " in item["text"] for item in quickfix(neovim)))
     assert neovim.lua("return vim.fn.getqflist({title=1}).title") == "Search: retry with backoff"
     close_extra_windows(neovim)
     neovim.open(project / "lib" / "retry.ex")
@@ -96,8 +97,8 @@ def test_search_duplicates_symbols_and_the_actions(neovim, project):
     neovim.until(lambda: any("3 files" in line for line in neovim.messages()))
 
 
-def test_progress_is_told_by_the_standard_client(start_neovim, project):
-    """Statuslines that show `vim.lsp.status()` would not tell that the folder is being indexed."""
+def test_progress_is_reported_by_the_standard_client(start_neovim, project):
+    """Indexing progress reaches `vim.lsp.status()`, and so any statusline."""
     neovim = start_neovim()
     neovim.lua("""
         told = {}
@@ -140,8 +141,8 @@ PLUGINS = Path(os.environ.get("CODEKIN_NVIM_PLUGINS", "/nowhere"))
 
 @pytest.mark.skipif(not PLUGINS.is_dir(), reason="set CODEKIN_NVIM_PLUGINS to a folder of pickers")
 @pytest.mark.parametrize("picker", ["telescope", "fzf-lua", "snacks"])
-def test_the_users_picker_shows_and_opens_the_kin(neovim, project, picker):
-    """The picker that the user has would not open, or <CR> in it would lead nowhere."""
+def test_the_users_picker_shows_and_opens_similar_code(neovim, project, picker):
+    """The user's own picker lists similar code, and <CR> jumps to it."""
     for name in ("plenary.nvim", "telescope.nvim", "fzf-lua", "snacks.nvim"):
         neovim.api.command(f"set rtp+={PLUGINS / name}")
     neovim.lua("require('codekin').setup({ picker = ... })", picker)
@@ -178,8 +179,8 @@ def test_lens_hint_and_unsaved_text(neovim, project):
     assert neovim.lua("return vim.fn.getqflist({title=1}).title").endswith("typed_just_now/3")
 
 
-def test_a_killed_daemon_is_told_and_comes_back(neovim, environment):
-    """The statusline tells the truth, one message is shown, and the next question is answered."""
+def test_a_killed_daemon_is_reported_and_comes_back(neovim, environment):
+    """The statusline shows the state, one message appears, and the next request is answered."""
     assert neovim.lua("return require('codekin').statusline()") == "Codekin"
     neovim.lua("""
         told = {}
@@ -197,14 +198,14 @@ def test_a_killed_daemon_is_told_and_comes_back(neovim, environment):
 
 
 def test_words_of_the_terminal_and_health(neovim):
-    """Status comes in a window below; health finds nothing wrong where nothing is."""
+    """The status opens in a window below; health reports no problem of a working setup."""
     neovim.api.command("Codekin status")
     neovim.until(lambda: neovim.lua("return vim.wo.winbar") == "codekin status")
-    assert any("fragments" in line for line in neovim.lines())
+    assert any("chunks" in line for line in neovim.lines())
     neovim.keys("q")
     neovim.api.command("Codekin doctor")
     neovim.until(lambda: neovim.api.current.buffer.options["filetype"] == "checkhealth")
-    text = neovim.until(lambda: "fragments" in "\n".join(neovim.lines()) and "\n".join(neovim.lines()))
+    text = neovim.until(lambda: "chunks" in "\n".join(neovim.lines()) and "\n".join(neovim.lines()))
     assert "ERROR" not in text
     assert "3 files" in text
     assert "the daemon answers" in text
@@ -232,6 +233,7 @@ def test_ghost_text_of_the_repository_itself(neovim, project):
     """)
     neovim.open(project / "lib" / "headers.ex")
     neovim.attached()
+    run_codekin("complete", f"{project / 'lib' / 'retry.ex'}:3:5")  # nothing is shown before other files were read
     neovim.api.current.window.cursor = (2, 0)
     neovim.api.command("set noautoindent indentexpr=")
     neovim.keys("o  # 🙂<CR>  def f(fun) do<CR>    case fun.() do<CR>      {:ok, value} -> ")

@@ -31,22 +31,22 @@ def run(command: list[str], environment: dict[str, str] | os._Environ[str]) -> s
 
 
 def test_types_and_lint(editor):
-    """The extension would break rules that the compiler and the linter can see."""
+    """The extension passes the compiler and the linter."""
     run(["npm", "run", "--silent", "check"], editor)
 
 
 def test_package_is_small(editor, tmp_path):
-    """The package would carry what no user needs."""
+    """The package stays below 500 kB."""
     package = tmp_path / "codekin.vsix"
     run(["npm", "run", "--silent", "package", "--", "--out", str(package)], editor)
     assert package.stat().st_size < 500_000
 
 
 def test_extension_host(editor):
-    """A command or feature would fail inside the editor's extension host."""
+    """Every command and feature works inside the editor's extension host."""
     assert "passed" in run(["node", "test/host.mjs"], editor)
 
 
 def test_screen(editor):
-    """What the user types and sees would not be as it should."""
+    """The screen shows what the user typed and what the extension draws."""
     assert " 0 failed" in run(["node", "test/ui.mjs"], editor)

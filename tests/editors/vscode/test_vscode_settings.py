@@ -1,6 +1,5 @@
 """The extension's package.json: it may promise nothing that the server or the package does not keep."""
 
-import dataclasses
 import json
 import re
 import typing
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from codekin.settings.schema import Settings, Trust
+from codekin.settings.schema import Trust, list_settings
 
 EXTENSION = Path(__file__).parents[3] / "editors/vscode"
 PACKAGE = json.loads((EXTENSION / "package.json").read_text())
@@ -19,54 +18,44 @@ OWN = {"codekin.server.path", "codekin.interpreter", "codekin.server.arguments",
 MACHINE_SCOPES = {"machine", "application"}
 
 
-def schema() -> dict[str, tuple[dataclasses.Field, object]]:
-    """Field and type of every setting of the server, by its full key."""
-    found = {}
-    for section in dataclasses.fields(Settings):
-        types = typing.get_type_hints(section.default_factory)
-        for field in dataclasses.fields(section.default_factory):
-            found[f"codekin.{section.name}.{field.name}"] = (field, types[field.name])
-    return found
+SCHEMA = {f"codekin.{key}": setting for key, setting in list_settings()}
 
 
 def test_every_setting_is_the_servers_or_our_own():
-    """A setting would be offered that nobody reads."""
-    assert set(PROPERTIES) - OWN <= set(schema())
+    """Every setting of the extension is read by the server or by the extension."""
+    assert set(PROPERTIES) - OWN <= set(SCHEMA)
 
 
 @pytest.mark.parametrize("key", sorted(set(PROPERTIES) - OWN))
 def test_setting_is_as_the_server_has_it(key):
-    """The editor would show another default or allow other values than the server."""
-    field, kind = schema()[key]
-    shown = PROPERTIES[key]
-    default = list(field.default) if isinstance(field.default, tuple) else field.default
+    """The editor's defaults and allowed values are those of the server."""
+    setting, shown = SCHEMA[key], PROPERTIES[key]
+    default = list(setting.default) if isinstance(setting.default, tuple) else setting.default
     assert shown["default"] == default
-    bounds = (field.metadata["low"], field.metadata["high"])
-    assert (shown.get("minimum"), shown.get("maximum")) == bounds
-    if typing.get_origin(kind) is typing.Literal:
-        assert tuple(shown["enum"]) == typing.get_args(kind)
+    assert (shown.get("minimum"), shown.get("maximum")) == (setting.meta.ge, setting.meta.le)
+    if typing.get_origin(setting.kind) is typing.Literal:
+        assert tuple(shown["enum"]) == typing.get_args(setting.kind)
 
 
 @pytest.mark.parametrize("key", sorted(set(PROPERTIES) - OWN))
 def test_a_repository_sets_only_what_is_harmless(key):
-    """A repository's .vscode/settings.json could choose a model or when to learn."""
-    field, _ = schema()[key]
-    assert (field.metadata["trust"] is Trust.WORKSPACE) != (PROPERTIES[key]["scope"] in MACHINE_SCOPES)
+    """Settings that choose models or schedule fine-tuning have a scope that no repository can write."""
+    assert (SCHEMA[key].trust is Trust.WORKSPACE) != (PROPERTIES[key]["scope"] in MACHINE_SCOPES)
 
 
 def test_what_starts_a_program_is_restricted():
-    """A workspace that is not trusted could start a program by its settings."""
+    """Each setting that starts a program is restricted in untrusted workspaces."""
     restricted = PACKAGE["capabilities"]["untrustedWorkspaces"]["restrictedConfigurations"]
     assert OWN - {"codekin.trace.server"} <= set(restricted)
 
 
 def test_every_setting_is_described():
-    """A setting would stand in the settings page without a word."""
+    """Every setting has a description."""
     assert all(shown.get("description") or shown.get("markdownDescription") for shown in PROPERTIES.values())
 
 
 def test_every_command_that_is_offered_exists():
-    """A button of the walkthrough, a menu or a key would do nothing."""
+    """Every command in a walkthrough, a menu or a key binding is defined."""
     contributed = PACKAGE["contributes"]
     known = {command["command"] for command in contributed["commands"]}
     offered = set(re.findall(r"[(:](codekin\.[A-Za-z.]+)\)", json.dumps(contributed)))
@@ -77,7 +66,7 @@ def test_every_command_that_is_offered_exists():
 
 
 def test_every_page_and_picture_is_there():
-    """A step of the walkthrough or an icon would be blank."""
+    """Every page and icon that the manifest names exists."""
     named = set(re.findall(r"(?:media|walkthrough)/[a-z.-]+", json.dumps(PACKAGE)))
     assert len(named) > 4
     assert all((EXTENSION / path).is_file() for path in named)

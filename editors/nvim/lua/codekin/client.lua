@@ -19,7 +19,7 @@ end
 
 ---Tells once, when a file is opened that the server would serve, that its program is not there.
 ---@param filetype string
-function M.look(filetype)
+function M.warn_if_missing(filetype)
   local served = vim.lsp.is_enabled("codekin") and vim.list_contains(vim.lsp.config.codekin.filetypes or {}, filetype)
   local problem = served and M.problem()
   if problem then
@@ -31,7 +31,7 @@ end
 ---@param method string
 ---@param params table
 ---@param answer fun(result: any, client: vim.lsp.Client)
-function M.ask(method, params, answer)
+function M.request(method, params, answer)
   local client = M.get(vim.api.nvim_get_current_buf())
   if not client then
     local why = M.problem() or "open a file of a project, or see :checkhealth codekin"

@@ -35,15 +35,15 @@ local subcommands = {
   },
   index = {
     run = function()
-      require("codekin.client").ask("codekin/index", { root = require("codekin.client").root() }, function(result)
-        vim.notify(("Codekin: %d files, %d fragments."):format(result.files, result.fragments))
+      require("codekin.client").request("codekin/index", { root = require("codekin.client").root() }, function(result)
+        vim.notify(("Codekin: %d files, %d chunks."):format(result.files, result.chunks))
       end)
     end,
   },
   toggle = {
     run = function(words)
       local on = require("codekin.switches").toggle(words[1])
-      require("codekin").drawer().refresh()
+      require("codekin").renderer().refresh()
       vim.notify(("Codekin: suggestions %s%s."):format(on and "on" or "off", words[1] and " in " .. words[1] or ""))
     end,
   },
@@ -65,24 +65,24 @@ local subcommands = {
   },
   dashboard = {
     run = function()
-      require("codekin.client").ask("codekin/dashboard", { root = require("codekin.client").root() }, function(result)
+      require("codekin.client").request("codekin/dashboard", { root = require("codekin.client").root() }, function(result)
         vim.ui.open(result.url)
       end)
     end,
   },
-  learn = {
+  finetune = {
     run = function()
-      require("codekin.learning").learn()
+      require("codekin.finetune").finetune()
     end,
   },
   history = {
     run = function()
-      require("codekin.learning").history()
+      require("codekin.finetune").history()
     end,
   },
   rollback = {
     run = function(words)
-      require("codekin.learning").rollback(words[1])
+      require("codekin.finetune").rollback(words[1])
     end,
   },
 }

@@ -5,6 +5,7 @@ local M = {}
 ---@field ghost_text boolean draw suggestions while typing
 ---@field filetypes_off string[] filetypes without suggestions
 ---@field debounce integer milliseconds of quiet before a suggestion is asked for
+---@field next_edit boolean show after an edit where the same must be done
 ---@field lens boolean keep the lenses "3 similar" up to date
 ---@field results "quickfix"|"picker"|"preview" where found places are shown
 ---@field picker "auto"|"snacks"|"telescope"|"fzf-lua"|"select" which picker, where one is used
@@ -15,6 +16,7 @@ M.defaults = {
   ghost_text = true,
   filetypes_off = {},
   debounce = 75,
+  next_edit = true,
   lens = true,
   results = "quickfix",
   picker = "auto",

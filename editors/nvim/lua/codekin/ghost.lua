@@ -32,7 +32,7 @@ local pending = nil ---@type { client: vim.lsp.Client, id: integer }?
 
 ---@param name string
 ---@param about table
-local function tell(name, about)
+local function notify_server(name, about)
   if ghost then
     ghost.client:notify("codekin/" .. name, about)
   end
@@ -51,7 +51,7 @@ local function clear()
   ghost = nil
 end
 
-local function withdraw()
+local function cancel_pending()
   timer:stop()
   if pending then
     pending.client:cancel_request(pending.id)
@@ -124,7 +124,7 @@ end
 ---@param client vim.lsp.Client
 ---@param items table[]
 ---@param invoked boolean
-local function take(client, items, invoked)
+local function show_items(client, items, invoked)
   local row, column = unpack(vim.api.nvim_win_get_cursor(0))
   local line = vim.api.nvim_get_current_line()
   local before = ghost and ghost.items[ghost.index].insertText
@@ -144,7 +144,7 @@ local function take(client, items, invoked)
     complete = invoked,
   }
   if choose(items[2] and items[1].insertText == before and 2 or 1) then
-    tell("didShow", { id = shown_id() })
+    notify_server("didShow", { id = shown_id() })
   else
     clear()
   end
@@ -152,7 +152,7 @@ end
 
 ---@param kind integer
 local function request(kind)
-  withdraw()
+  cancel_pending()
   local buffer = vim.api.nvim_get_current_buf()
   local client = client_of(buffer)
   if not client or not client.attached_buffers[buffer] then
@@ -172,7 +172,7 @@ local function request(kind)
     end
     local current = buffer == vim.api.nvim_get_current_buf() and tick == vim.api.nvim_buf_get_changedtick(buffer)
     if #items > 0 and current and M.may_show() and vim.deep_equal(cursor, vim.api.nvim_win_get_cursor(0)) then
-      take(client, items, kind == INVOKED)
+      show_items(client, items, kind == INVOKED)
     end
   end, buffer)
   pending = id and { client = client, id = id }
@@ -191,7 +191,7 @@ end
 
 ---Asks once the user has paused.
 local function ask_soon()
-  withdraw()
+  cancel_pending()
   if wanted() then
     timer:start(config.values.debounce, 0, vim.schedule_wrap(function()
       if wanted() then
@@ -203,7 +203,7 @@ end
 
 local function changed()
   if not draw() then
-    M.dismiss()
+    M.dismiss("typed")
     ask_soon()
   end
 end
@@ -218,8 +218,15 @@ function M.attach(buffer)
   on("TextChangedI", changed)
   on("InsertEnter", vim.schedule_wrap(ask_soon))
   on({ "InsertLeave", "BufLeave" }, function()
-    withdraw()
+    cancel_pending()
     M.dismiss()
+  end)
+  -- Insert mode can be left without InsertLeave, by CTRL-C and CTRL-O among others.
+  on({ "ModeChanged", "SafeState" }, function()
+    if ghost and not vim.startswith(vim.api.nvim_get_mode().mode, "i") then
+      cancel_pending()
+      M.dismiss()
+    end
   end)
   on({ "CursorMovedI", "CompleteChanged", "CompleteDone" }, function()
     if ghost and not draw() then
@@ -228,26 +235,27 @@ function M.attach(buffer)
   end)
 end
 
----Puts `piece` where the cursor is, over `over` bytes, as one undo step.
----@param piece string
+---Puts `accepted` where the cursor is, over `over` bytes; undo takes it away and leaves what was typed.
+---@param accepted string
 ---@param over integer
-local function insert(piece, over)
+local function insert(accepted, over)
+  vim.cmd("let &g:undolevels = &g:undolevels") -- begins a new undo step
   local row, column = unpack(vim.api.nvim_win_get_cursor(0))
-  local lines = vim.split(piece, "\n", { plain = true })
+  local lines = vim.split(accepted, "\n", { plain = true })
   vim.api.nvim_buf_set_text(0, row - 1, column, row - 1, column + over, lines)
-  local last = #lines == 1 and column + #piece or #lines[#lines]
+  local last = #lines == 1 and column + #accepted or #lines[#lines]
   vim.api.nvim_win_set_cursor(0, { row + #lines - 1, last })
 end
 
----Goes on with what is left after `piece` was taken.
----@param piece string
+---Goes on with what is left after `accepted` was taken.
+---@param accepted string
 ---@param column integer where it was put
-local function go_on(piece, column)
+local function advance(accepted, column)
   assert(ghost)
   local whole = ghost.items[ghost.index].insertText
-  local done = whole:sub(1, ghost.taken + column - ghost.column + #piece)
-  tell("didPartiallyAccept", { id = shown_id(), acceptedLength = text.units(done, ghost.client.offset_encoding) })
-  local _, breaks = piece:gsub("\n", "")
+  local done = whole:sub(1, ghost.taken + column - ghost.column + #accepted)
+  notify_server("didPartiallyAccept", { id = shown_id(), acceptedLength = text.units(done, ghost.client.offset_encoding) })
+  local _, breaks = accepted:gsub("\n", "")
   if breaks > 0 then
     ghost.row, ghost.column, ghost.before = ghost.row + breaks, 0, ""
     ghost.taken = #done:match("^.*\n")
@@ -265,12 +273,12 @@ function M.accept(cut)
   if not ghost or not rest then
     return false
   end
-  local piece = cut and cut(rest) or rest
-  local whole = #piece == #rest
+  local accepted = cut and cut(rest) or rest
+  local whole = #accepted == #rest
   local over = whole and ghost.replaced or 0
   local function finish()
     if not whole then
-      go_on(piece, column)
+      advance(accepted, column)
       return
     end
     local client, buffer, command = ghost.client, ghost.buffer, ghost.items[ghost.index].command
@@ -279,12 +287,12 @@ function M.accept(cut)
       client:exec_cmd(command, { bufnr = buffer })
     end
   end
-  if pcall(insert, piece, over) then
+  if pcall(insert, accepted, over) then
     finish()
   else
     -- Inside an <expr> mapping the text is locked; what follows it at once comes before all keys that were typed.
     put = function()
-      insert(piece, over)
+      insert(accepted, over)
       finish()
     end
     vim.api.nvim_feedkeys(vim.keycode("<Cmd>lua require('codekin.ghost').put()<CR>"), "ni", false)
@@ -312,7 +320,7 @@ function M.cycle(step)
     return true -- the lines above are those of this one
   end
   if choose((ghost.index - 1 + step) % #ghost.items + 1) then
-    tell("didShow", { id = shown_id() })
+    notify_server("didShow", { id = shown_id() })
   else
     clear()
   end
@@ -320,11 +328,12 @@ function M.cycle(step)
 end
 
 ---Takes it off the screen; false where nothing was there.
+---@param reason? "typed" where other text was typed
 ---@return boolean
-function M.dismiss()
+function M.dismiss(reason)
   local was = ghost ~= nil
   if was and shown_id() then
-    tell("didReject", { id = shown_id() })
+    notify_server("didReject", { id = shown_id(), reason = reason })
   end
   clear()
   return was
@@ -345,7 +354,7 @@ end
 ---The switches have changed: what is no longer wanted goes off the screen.
 function M.refresh()
   if not switches.on(vim.bo.filetype) then
-    withdraw()
+    cancel_pending()
     M.dismiss()
   end
 end

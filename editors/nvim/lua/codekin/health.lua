@@ -78,10 +78,10 @@ local function check_index(folder)
     health.warn(("%s: nothing is known of the index yet"):format(folder.name), { "try again in a moment" })
   elseif about.state ~= "ready" then
     health.info(("%s: the index is %s; answers may still be incomplete"):format(folder.name, about.state))
-  elseif about.fragments == 0 then
+  elseif about.chunks == 0 then
     health.warn(("%s: the index is empty"):format(folder.name), { "`codekin status --files` tells why each file is left out" })
   else
-    health.ok(("%s: %d files, %d fragments"):format(folder.name, about.files, about.fragments))
+    health.ok(("%s: %d files, %d chunks"):format(folder.name, about.files, about.chunks))
   end
   local model = about.model or {}
   if model.phase == "failed" then

@@ -4,6 +4,8 @@ local text = require("codekin.text")
 
 local M = {}
 
+M.version = "0.1.0"
+
 ---Choose otherwise than the defaults; calling it is optional.
 ---@param options? codekin.Config
 function M.setup(options)
@@ -14,12 +16,13 @@ end
 ---@param client vim.lsp.Client
 ---@param buffer integer
 function M.attach(client, buffer)
-  M.drawer().attach(buffer)
+  M.renderer().attach(buffer)
+  require("codekin.next_edit").attach(buffer)
   require("codekin.lens").attach(client, buffer)
 end
 
 ---What draws the suggestions: Neovim itself where it can, else this plugin.
-function M.drawer()
+function M.renderer()
   local native = require("codekin.native")
   return native.exists() and native or require("codekin.ghost")
 end
@@ -27,49 +30,61 @@ end
 ---Takes the whole suggestion; false where there is none, so that a mapping can do something else.
 ---@return boolean
 function M.accept()
-  return M.drawer().accept()
+  return M.renderer().accept()
 end
 
 ---Takes the next word of the suggestion.
 ---@return boolean
 function M.accept_word()
-  return M.drawer().accept(text.first_word)
+  return M.renderer().accept(text.first_word)
 end
 
 ---Takes the next line of the suggestion.
 ---@return boolean
 function M.accept_line()
-  return M.drawer().accept(text.first_line)
+  return M.renderer().accept(text.first_line)
 end
 
 ---Shows the next alternative, asking for more where only one is known.
 ---@return boolean
 function M.next()
-  return M.drawer().cycle(1)
+  return M.renderer().cycle(1)
 end
 
 ---Shows the alternative before.
 ---@return boolean
 function M.previous()
-  return M.drawer().cycle(-1)
+  return M.renderer().cycle(-1)
 end
 
 ---Takes the suggestion off the screen.
 ---@return boolean
 function M.dismiss()
-  return M.drawer().dismiss()
+  return M.renderer().dismiss()
 end
 
 ---Asks for suggestions now, wherever the cursor is.
 ---@return boolean
 function M.trigger()
-  return M.drawer().trigger()
+  return M.renderer().trigger()
 end
 
 ---Whether a suggestion is on the screen.
 ---@return boolean
 function M.visible()
-  return M.drawer().visible()
+  return M.renderer().visible()
+end
+
+---Goes to the next edit that is shown, or takes it where the cursor is there; false where there is none.
+---@return boolean
+function M.next_edit()
+  return require("codekin.next_edit").accept()
+end
+
+---Takes the next edit off the screen.
+---@return boolean
+function M.dismiss_next_edit()
+  return require("codekin.next_edit").dismiss()
 end
 
 ---A few words for the statusline; empty where Codekin does not run.

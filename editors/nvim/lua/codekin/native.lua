@@ -31,7 +31,7 @@ end
 ---@param item { client_id: integer, command?: lsp.Command }
 ---@param event string
 ---@param more? table
-local function tell(item, event, more)
+local function notify_server(item, event, more)
   local client = vim.lsp.get_client_by_id(item.client_id)
   local about = item.command and item.command.arguments and item.command.arguments[1]
   if client and about then
@@ -67,13 +67,13 @@ function M.accept(cut)
       end
       local whole = type(item.insert_text) == "string" and item.insert_text or item.insert_text.value
       local typed = from_row == row - 1 and math.max(column - from_column, 0) or 0
-      local piece = cut(whole:sub(typed + 1))
-      vim.api.nvim_paste(piece, false, -1)
-      if #whole == typed + #piece then
-        tell(item, "didAccept")
+      local accepted = cut(whole:sub(typed + 1))
+      vim.api.nvim_paste(accepted, false, -1)
+      if #whole == typed + #accepted then
+        notify_server(item, "didAccept")
       else
-        local length = text.units(whole:sub(1, typed + #piece), encoding_of(item.client_id))
-        tell(item, "didPartiallyAccept", { acceptedLength = length })
+        local length = text.units(whole:sub(1, typed + #accepted), encoding_of(item.client_id))
+        notify_server(item, "didPartiallyAccept", { acceptedLength = length })
       end
     end,
   })
@@ -91,7 +91,7 @@ end
 function M.dismiss()
   return vim.lsp.inline_completion.get({
     on_accept = function(item)
-      tell(item, "didReject")
+      notify_server(item, "didReject")
     end,
   })
 end

@@ -1,6 +1,6 @@
 ---Choosing among places in the picker that the user has: snacks, telescope, fzf-lua, or `vim.ui.select`.
 local config = require("codekin.config")
-local places = require("codekin.places")
+local results = require("codekin.results")
 
 local M = {}
 
@@ -13,7 +13,7 @@ local function snacks(title, hits)
     return false
   end
   local items = vim.tbl_map(function(hit)
-    return { text = places.label(hit), file = vim.uri_to_fname(hit.uri), pos = { hit.code_line, 0 }, hit = hit }
+    return { text = results.label(hit), file = vim.uri_to_fname(hit.uri), pos = { hit.code_line, 0 }, hit = hit }
   end, hits)
   snacks_nvim.picker.pick({
     title = title,
@@ -24,7 +24,7 @@ local function snacks(title, hits)
     confirm = function(self, item)
       self:close()
       if item then
-        places.open(item.hit)
+        results.open(item.hit)
       end
     end,
   })
@@ -40,7 +40,7 @@ local function telescope(title, hits)
   local values = require("telescope.config").values
   local function entry(hit)
     local path = vim.uri_to_fname(hit.uri)
-    local label = places.label(hit)
+    local label = results.label(hit)
     return { value = hit, display = label, ordinal = label, filename = path, lnum = hit.code_line, col = 1 }
   end
   pickers
@@ -61,7 +61,7 @@ local function fzf(title, hits)
     return false
   end
   local lines = vim.tbl_map(function(hit)
-    return ("%s:%d:1:%s"):format(vim.uri_to_fname(hit.uri), hit.code_line, places.label(hit))
+    return ("%s:%d:1:%s"):format(vim.uri_to_fname(hit.uri), hit.code_line, results.label(hit))
   end, hits)
   fzf_lua.fzf_exec(lines, {
     prompt = title .. "> ",
@@ -74,9 +74,9 @@ end
 
 ---@type codekin.Pick
 local function select(title, hits)
-  vim.ui.select(hits, { prompt = title, kind = "codekin", format_item = places.label }, function(hit)
+  vim.ui.select(hits, { prompt = title, kind = "codekin", format_item = results.label }, function(hit)
     if hit then
-      places.open(hit)
+      results.open(hit)
     end
   end)
   return true

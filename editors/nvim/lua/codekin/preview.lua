@@ -1,5 +1,5 @@
 ---A floating window with the code of each place; <CR> opens the one under the cursor, q closes.
-local places = require("codekin.places")
+local results = require("codekin.results")
 
 local M = {}
 
@@ -32,7 +32,7 @@ end
 local function render(hits)
   local lines, owners = {}, {}
   for _, hit in ipairs(hits) do
-    local block = { places.label(hit), "```" .. hit.language }
+    local block = { results.label(hit), "```" .. hit.language }
     vim.list_extend(block, excerpt(hit))
     vim.list_extend(block, { "```", "" })
     for _, line in ipairs(block) do
@@ -63,7 +63,7 @@ function M.open(title, hits)
   vim.keymap.set("n", "<CR>", function()
     local hit = owners[vim.api.nvim_win_get_cursor(window)[1]]
     vim.api.nvim_win_close(window, true)
-    places.open(hit)
+    results.open(hit)
   end, { buffer = buffer, nowait = true })
   return window
 end

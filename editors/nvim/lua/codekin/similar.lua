@@ -1,7 +1,7 @@
 ---Similar code, search by meaning and near-duplicates: asks, and shows the places.
 local client = require("codekin.client")
 local config = require("codekin.config")
-local places = require("codekin.places")
+local results = require("codekin.results")
 
 local M = {}
 
@@ -10,7 +10,7 @@ local M = {}
 ---@param way? string
 local function show(result, title, way)
   local name = result.query and result.query.name
-  places.show(name and name ~= "" and title .. " " .. name or title, result.hits, way)
+  results.show(name and name ~= "" and title .. " " .. name or title, result.hits, way)
   if result.degraded then
     vim.notify("Codekin: words alone were compared, since " .. result.degraded .. ".", vim.log.levels.INFO)
   end
@@ -27,7 +27,7 @@ function M.find(lines, way)
   else
     params.position = { line = vim.api.nvim_win_get_cursor(0)[1] - 1, character = 0 }
   end
-  client.ask("codekin/similar", params, function(result)
+  client.request("codekin/similar", params, function(result)
     show(result, "Similar to", way)
   end)
 end
@@ -37,12 +37,12 @@ end
 ---@param way? string
 function M.show(argument, way)
   if argument.hits then
-    places.show("Similar code", argument.hits, way)
+    results.show("Similar code", argument.hits, way)
     return
   end
   local params = { textDocument = { uri = argument.uri }, position = argument.position, range = argument.range }
   params.limit, params.hideNoise = config.values.limit, true
-  client.ask("codekin/similar", params, function(result)
+  client.request("codekin/similar", params, function(result)
     show(result, "Similar to", way)
   end)
 end
@@ -51,9 +51,10 @@ end
 ---@param words string
 ---@param way? string
 function M.search(words, way)
+  local near = vim.uri_from_bufnr(0)
   local function search(query)
     if query and query ~= "" then
-      client.ask("codekin/search", { text = query, limit = config.values.limit }, function(result)
+      client.request("codekin/search", { text = query, near = near, limit = config.values.limit }, function(result)
         result.query = nil
         show(result, "Search: " .. query:gsub("\n.*", " …"), way)
       end)
@@ -69,10 +70,10 @@ end
 ---Groups of places that say nearly the same.
 ---@param way? string
 function M.duplicates(way)
-  client.ask("codekin/duplicates", { root = client.root() }, function(result)
+  client.request("codekin/duplicates", { root = client.root() }, function(result)
     local hits = vim.iter(result.groups):flatten():totable()
     local groups = #result.groups == 1 and "One group" or #result.groups .. " groups"
-    places.show(groups .. " of near-duplicates", hits, way)
+    results.show(groups .. " of near-duplicates", hits, way)
   end)
 end
 

@@ -14,20 +14,20 @@ M.current = nil
 ---@type table<string, string>
 local WRONG = { Error = "Codekin: %s", Warning = "Codekin: %s See :checkhealth codekin." }
 
----What was told last of what is wrong, until all is well.
----@type string?
-local told = nil
+---What was reported of what is wrong, until all is well.
+---@type table<string, boolean>
+local reported = {}
 
----Takes a new state in; what is wrong is told once, though there be work in between.
+---Takes a new state in; what is wrong is reported once, though there be work or another problem in between.
 ---@param status codekin.Status
 function M.update(status)
   M.current = status
   local wrong = WRONG[status.kind] and WRONG[status.kind]:format(status.message)
-  if wrong and wrong ~= told then
+  if wrong and not reported[wrong] then
+    reported[wrong] = true
     vim.notify(wrong, vim.log.levels.WARN)
-  end
-  if wrong or status.kind == "Normal" and not status.busy then
-    told = wrong
+  elseif status.kind == "Normal" and not status.busy then
+    reported = {}
   end
   vim.api.nvim_exec_autocmds("User", { pattern = "CodekinStatus", data = status })
   vim.cmd.redrawstatus()

@@ -117,33 +117,33 @@ test("Elixir files are Elixir without another extension", async () => {
   assert.equal(editor.document.languageId, "elixir");
 });
 
-test("Find Similar Code fills the Kin view, with scores, reasons and the other language", async ({ kin }) => {
+test("Find Similar Code fills the Similar Code view, with scores, reasons and the other language", async ({ tree }) => {
   await open("**/*retry*.ex", "def ");
   await vscode.commands.executeCommand("codekin.findSimilar");
-  assert(kin.hits.length > 0);
-  assert(kin.hits.every((hit) => hit.score >= 0 && hit.score <= 1 && hit.reasons.length > 0));
-  assert(kin.hits.some((hit) => hit.language === "cpp"), "kin across the languages");
+  assert(tree.hits.length > 0);
+  assert(tree.hits.every((hit) => hit.score >= 0 && hit.score <= 1 && hit.reasons.length > 0));
+  assert(tree.hits.some((hit) => hit.language === "cpp"), "similar code across the languages");
   await vscode.commands.executeCommand("closeReferenceSearch");
 });
 
-test("a selection is a question too", async ({ kin }) => {
+test("a selection is a question too", async ({ tree }) => {
   const editor = await open("**/*.cpp", "{");
-  kin.show("", []);
+  tree.show("", []);
   editor.selection = new vscode.Selection(0, 0, editor.document.lineCount - 1, 0);
   await vscode.commands.executeCommand("codekin.findSimilar");
-  assert(kin.hits.length > 0);
+  assert(tree.hits.length > 0);
   await vscode.commands.executeCommand("closeReferenceSearch");
 });
 
-test("a hit of the Kin view is compared with the function where it was asked, and with nothing around it", async ({ kin }) => {
+test("a hit of the Similar Code view is compared with the function where it was asked, and with nothing around it", async ({ tree }) => {
   await open("**/*retry*.ex", "def with_backoff");
   await vscode.commands.executeCommand("codekin.findSimilar");
-  const hit = kin.hits.find(({ name }) => name.includes("retry_with_backoff"));
-  assert(hit, kin.hits.map(({ name }) => name).join(", "));
-  assert.equal(kin.getTreeItem(hit).contextValue, "kin.compared");
-  assert.match(kin.getTreeItem(hit).label as string, /^0\.\d\d {2}retry_with_backoff$/);
-  assert.match(String(kin.getTreeItem(hit).description), /^\S+\.hpp:\d+ {2}\S/);
-  await vscode.commands.executeCommand("codekin.compareWithTwin", hit);
+  const hit = tree.hits.find(({ name }) => name.includes("retry_with_backoff"));
+  assert(hit, tree.hits.map(({ name }) => name).join(", "));
+  assert.equal(tree.getTreeItem(hit).contextValue, "similar.compared");
+  assert.match(tree.getTreeItem(hit).label as string, /^0\.\d\d {2}retry_with_backoff$/);
+  assert.match(String(tree.getTreeItem(hit).description), /^\S+\.hpp:\d+ {2}\S/);
+  await vscode.commands.executeCommand("codekin.compareSimilar", hit);
   const diff = (): vscode.TabInputTextDiff | undefined => {
     const input = vscode.window.tabGroups.activeTabGroup.activeTab?.input;
     return input instanceof vscode.TabInputTextDiff ? input : undefined;
@@ -155,7 +155,7 @@ test("a hit of the Kin view is compared with the function where it was asked, an
   assert(there.includes("retry_with_backoff") && !there.includes("#include"), there);
 });
 
-test("the scores stand over the kin until the view is cleared", async ({ kin }) => {
+test("the scores stand over the hits until the view is cleared", async ({ tree }) => {
   const editor = await open("**/*retry*.ex", "def with_backoff");
   await vscode.commands.executeCommand("codekin.findSimilar");
   const scores = async (): Promise<string[]> => {
@@ -163,8 +163,8 @@ test("the scores stand over the kin until the view is cleared", async ({ kin }) 
     return lenses.map(({ command }) => command?.title ?? "").filter((title) => /^0\.\d\d {2}\S/.test(title));
   };
   assert((await scores()).length > 0);
-  await vscode.commands.executeCommand("codekin.kin.clear");
-  assert.deepEqual([await scores(), kin.hits], [[], []]);
+  await vscode.commands.executeCommand("codekin.similarView.clear");
+  assert.deepEqual([await scores(), tree.hits], [[], []]);
   await vscode.commands.executeCommand("closeReferenceSearch");
 });
 
@@ -174,7 +174,7 @@ test("search answers in words", async ({ server }) => {
   assert(answer.hits.slice(0, 3).some((hit) => /retr/i.test(hit.name)), JSON.stringify(answer.hits.slice(0, 3)));
 });
 
-test("a lens over a function counts its kin", async () => {
+test("a lens over a function counts similar code", async () => {
   const editor = await open("**/*retry*.ex", "def ");
   await until("a lens counts", async () => {
     const lenses = await vscode.commands.executeCommand<vscode.CodeLens[]>("vscode.executeCodeLensProvider", editor.document.uri, 20);
@@ -204,7 +204,7 @@ test("a new function is found without saving it", async ({ server }) => {
   await vscode.commands.executeCommand("workbench.action.files.revert");
 });
 
-test("a near-duplicate gets a hint that compares it with its twin", async () => {
+test("a near-duplicate gets a hint that compares it with its duplicate", async () => {
   const [original] = await vscode.workspace.findFiles("**/retry.ex");
   assert(original);
   const copy = vscode.Uri.joinPath(original, "../second_retry.ex");
@@ -216,7 +216,7 @@ test("a near-duplicate gets a hint that compares it with its twin", async () => 
   await until("a hint is there", () => hint() !== undefined);
   const range = hint()?.range;
   const actions = await vscode.commands.executeCommand<vscode.CodeAction[]>("vscode.executeCodeActionProvider", copy, range);
-  const compare = actions.find((action) => action.title.startsWith("Compare with its twin"))?.command;
+  const compare = actions.find((action) => action.title.startsWith("Compare with its duplicate"))?.command;
   assert(compare, actions.map((action) => action.title).join(", "));
   await vscode.commands.executeCommand(compare.command, ...(compare.arguments as unknown[]));
   await until("the diff is open", () => vscode.window.tabGroups.activeTabGroup.activeTab?.input instanceof vscode.TabInputTextDiff);
@@ -225,16 +225,16 @@ test("a near-duplicate gets a hint that compares it with its twin", async () => 
   await vscode.workspace.fs.delete(copy);
 });
 
-test("near-duplicates are offered, and the chosen ones compared", async ({ kin }) => {
+test("near-duplicates are offered, and the chosen ones compared", async ({ tree }) => {
   const [original] = await vscode.workspace.findFiles("**/retry.ex");
   assert(original);
   const copy = vscode.Uri.joinPath(original, "../third_retry.ex");
   const text = (await vscode.workspace.openTextDocument(original)).getText().replace("Storehouse.Retry", "Storehouse.ThirdRetry");
   await vscode.workspace.fs.writeFile(copy, Buffer.from(text));
-  kin.show("", []);
+  tree.show("", []);
   await vscode.commands.executeCommand("codekin.updateIndex");
   await takeFirst("codekin.findDuplicates");
-  assert(kin.hits.length > 0);
+  assert(tree.hits.length > 0);
   await until("the diff is open", () => vscode.window.tabGroups.activeTabGroup.activeTab?.input instanceof vscode.TabInputTextDiff);
   await vscode.workspace.fs.delete(copy);
 });
@@ -242,13 +242,13 @@ test("near-duplicates are offered, and the chosen ones compared", async ({ kin }
 test("the index is brought up to date, and built anew", async ({ server }) => {
   await vscode.commands.executeCommand("codekin.updateIndex");
   await vscode.commands.executeCommand("codekin.rebuildIndex");
-  const answer = await server.request<{ files: number; fragments: number }>("codekin/index", {});
-  assert(answer && answer.files > 20 && answer.fragments > 50, JSON.stringify(answer));
+  const answer = await server.request<{ files: number; chunks: number }>("codekin/index", {});
+  assert(answer && answer.files > 20 && answer.chunks > 50, JSON.stringify(answer));
 });
 
-test("learning now leaves a run in the history, with its decision", async ({ server }) => {
+test("fine-tuning now leaves a run in the history, with its decision", async ({ server }) => {
   assert.deepEqual(await server.request("codekin/history", {}), { runs: [], active: "base" });
-  await vscode.commands.executeCommand("codekin.learnNow");
+  await vscode.commands.executeCommand("codekin.finetuneNow");
   let runs: Run[] = [];
   await until(() => `the run has ended: ${JSON.stringify(runs)}`, async () => {
     runs = (await server.request<History>("codekin/history", {}))?.runs ?? [];
@@ -263,11 +263,11 @@ test("the way back is offered, and leads to the model as it came", async ({ serv
   assert.equal((await server.request<History>("codekin/history", {}))?.active, "base");
 });
 
-test("the menu of the status bar does what is chosen", async ({ kin }) => {
+test("the menu of the status bar does what is chosen", async ({ tree }) => {
   await open("**/*retry*.ex", "def with_backoff");
-  kin.show("", []);
+  tree.show("", []);
   await takeFirst("codekin.showMenu");
-  assert(kin.hits.length > 0, "the first entry finds similar code");
+  assert(tree.hits.length > 0, "the first entry finds similar code");
   await vscode.commands.executeCommand("closeReferenceSearch");
 });
 
@@ -276,7 +276,7 @@ test("the logs open", async () => {
   await until("they are visible", () => vscode.window.visibleTextEditors.some(({ document }) => document.uri.scheme === "output" && document.fileName.includes("Codekin")));
 });
 
-test("the talk with the server is written to the trace channel when the setting asks for it, and only then", async ({ server }) => {
+test("the messages to and from the server are written to the trace channel when the setting asks for it, and only then", async ({ server }) => {
   const lines: string[] = []; // this build of the editor has no writer of logs: what would be written is taken here
   Object.assign(server["trace"]["output"], { info: (line: string) => lines.push(line) });
   await server.request("codekin/history", {});
@@ -309,6 +309,30 @@ test("the dashboard opens inside the editor", async () => {
   await vscode.commands.executeCommand("workbench.action.closeActiveEditor");
 });
 
+test("after an edit the next one is shown as a diff; one command goes there, the next takes it, and one undo takes it back", async ({ nextEdit, server }) => {
+  const folder = vscode.workspace.workspaceFolders?.[0]?.uri;
+  assert(folder);
+  const uri = vscode.Uri.joinPath(folder, "lib", "next_edit.ex");
+  const text = ["defmodule NextEdit do", "  def load_everything(path), do: path", "", ...Array<string>(40).fill("  # far away"), "  def go(path), do: load_everything(path)", "end", ""].join("\n");
+  await vscode.workspace.fs.writeFile(uri, Buffer.from(text));
+  const editor = await vscode.window.showTextDocument(await vscode.workspace.openTextDocument(uri));
+  const { document } = editor;
+  const name = document.lineAt(1).range.with(new vscode.Position(1, 6), new vscode.Position(1, 21));
+  editor.selection = new vscode.Selection(name.start, name.start);
+  await editor.edit((builder) => { builder.replace(name, "read_everything"); });
+  await until(() => `it is shown, but: ${JSON.stringify(server.status)}`, () => nextEdit.current !== undefined);
+  assert.equal(nextEdit.current?.text, "  def go(path), do: read_everything(path)");
+  await vscode.commands.executeCommand("codekin.nextEdit.accept");
+  await until("the cursor is there", () => editor.selection.active.line === nextEdit.current?.range.start.line);
+  const before = document.getText();
+  await vscode.commands.executeCommand("codekin.nextEdit.accept");
+  await until("it is taken", () => document.getText().includes("do: read_everything(path)"));
+  await vscode.commands.executeCommand("undo");
+  assert.equal(document.getText(), before);
+  await vscode.commands.executeCommand("workbench.action.revertAndCloseActiveEditor");
+  await vscode.workspace.fs.delete(uri);
+});
+
 test("switching suggestions off and on again is kept in the settings", async () => {
   const enabled = (): boolean => vscode.workspace.getConfiguration("codekin").get<boolean>("completion.enabled", true);
   await vscode.commands.executeCommand("codekin.inlineCompletion.toggle");
@@ -326,12 +350,12 @@ test("suggestions of one language are switched off and on again", async () => {
   assert.deepEqual(off(), []);
 });
 
-test("the status bar item tells how far the index is, that it learns, and what is wrong", ({ server, statusBar }) => {
+test("the status bar item tells how far the index is, that it is fine-tuning, and what is wrong", ({ server, statusBar }) => {
   const before = server.status;
   const folder = { name: "x", root: "/x", done: 0, total: 0 };
   const states: [Status, RegExp, boolean][] = [
     [{ busy: true, kind: "Normal", message: "m", folders: [{ ...folder, done: 42, total: 100 }] }, /sync~spin.* Codekin 42%$/, false],
-    [{ busy: false, kind: "Normal", message: "m", folders: [{ ...folder, about: { learning: { running: true, phase: "training", done: 1, total: 3 } } }] }, /Codekin learns$/, false],
+    [{ busy: false, kind: "Normal", message: "m", folders: [{ ...folder, about: { finetune: { running: true, phase: "training", done: 1, total: 3 } } }] }, /Codekin is fine-tuning$/, false],
     [{ busy: false, kind: "Error", message: "It is gone.", folders: [] }, /error.* Codekin$/, true],
     [{ busy: false, kind: "Warning", message: "It is empty.", folders: [] }, /warning.* Codekin$/, true],
   ];

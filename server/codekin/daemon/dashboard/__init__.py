@@ -1,5 +1,4 @@
-"""The page in a browser: the map of the code, near-duplicates, index status, what was learned.
+"""The dashboard page: the code map, near-duplicates, index status and fine-tuning history.
 
-Served on loopback alone, to whoever brings a one-time token from the daemon's socket. The page asks nobody
-else for anything. Knows the daemon's parts; nothing of editors.
+Served on loopback only, to holders of a one-time token; the page loads nothing from other hosts.
 """

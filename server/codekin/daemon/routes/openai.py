@@ -1,6 +1,6 @@
-"""`GET /v1/models`, `POST /v1/embeddings`, `POST /v1/completions`: the local models for any client of OpenAI's API.
+"""The local models for any client of OpenAI's API: models, embeddings, completions and chat completions below /v1.
 
-Beside that API a row of an embedder tells its `space` and `dimensions`, an embedding request
+Beyond that API, the row of an embedder has its `space` and `dimensions`, an embedding request
 may bring `kind` (query, passage) and `priority` (query, index), and a completion `top_k`,
 `repetition_penalty`, `regex`, `grammar` and `chat`.
 """
@@ -14,26 +14,32 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from codekin import places
-from codekin.daemon import generators
-from codekin.daemon.asked import Asked
-from codekin.daemon.engine import QueryEmbedder
-from codekin.daemon.state import Daemon, daemon_of
-from codekin.errors import CheckpointError, ModelError, UsageError
+from codekin.daemon.routes.openai_chat import ChatResponse, read_chat
+from codekin.daemon.routes.openai_completions import (
+    CompletionResponse,
+    openai_error_body,
+    read_ids,
+    read_prompts,
+    refuse_unknown,
+    wants_usage,
+)
+from codekin.daemon.routes.request import AsciiJSONResponse, RequestParams
+from codekin.daemon.services.heavy import finetune_records
+from codekin.daemon.services.state import Daemon, daemon_of
+from codekin.errors import CheckpointError, ModelNotFoundError, UsageError
+from codekin.protocols import Embedder, GeneratedText, GenerationRequest, GenerationStep
 
 if TYPE_CHECKING:
-    from codekin.daemon.completions import Answer
-    from codekin.models.generation import Generated, Step
-    from codekin.models.generators import Ask, GenerationService
-    from codekin.seams import Embedder
+    from codekin.models.generation.service import GenerationService
+
 
 log = logging.getLogger(__name__)
 TEXTS_LIMIT = 2048
-
-extension = generators.extension
+EMBEDDING_KEYS = frozenset({"model", "input", "dimensions", "encoding_format", "kind", "priority", "root"})
+GenerationResponse = CompletionResponse | ChatResponse
 
 
 async def models(request: Request) -> Response:
@@ -41,156 +47,190 @@ async def models(request: Request) -> Response:
 
     With ?root= the embedder is the encoder that was trained for this workspace, where there is one.
     """
-    daemon, asked = daemon_of(request), await Asked.of(request)
+    daemon, params = daemon_of(request), await RequestParams.of(request)
     base = await asyncio.to_thread(lambda: daemon.engine.service().embedder(120))
-    embedder = await _trained(daemon, asked) or base
-    keys = await asyncio.to_thread(generators.generators_here, daemon.settings.models)
+    embedder = await _finetuned_encoder(daemon, params) or base
+    keys = await asyncio.to_thread(daemon.generators.installed)
     about = {"space": embedder.space, "dimensions": embedder.dimensions, "base_space": base.space}
-    rows = [{**_row(base.name), **about}]
-    return JSONResponse({"object": "list", "data": rows + [_row(key) for key in keys]})
+    rows = [{**_model_row(base.name), **about}]
+    return AsciiJSONResponse({"object": "list", "data": rows + [_model_row(key) for key in keys]})
+
+
+async def model(request: Request) -> Response:
+    """The row of one model. Raises ModelNotFoundError where it is not here."""
+    name, listed = request.path_params["name"], await models(request)
+    for row in json.loads(bytes(listed.body))["data"]:
+        if row["id"] == name:
+            return AsciiJSONResponse(row)
+    raise ModelNotFoundError(
+        f"There is no model {name!r} on this machine; `codekin models list` names those there are."
+    )
 
 
 async def embeddings(request: Request) -> Response:
     """{"model", "input", "dimensions"?, "encoding_format"?, "kind"?, "priority"?, "root"?} gives OpenAI's list.
 
-    Beside it stand "space" and "cut": the positions of texts that were longer than the model reads.
+    It also has "space" and "truncated": the positions of texts that were longer than the model reads.
     """
     daemon = daemon_of(request)
-    asked = await Asked.of(request)
-    texts = [asked.values["input"]] if isinstance(asked.values.get("input"), str) else list(asked.texts("input"))
-    if not texts or len(texts) > TEXTS_LIMIT:
-        raise UsageError(f"`input` must hold between 1 and {TEXTS_LIMIT} texts.")
-    kind = "query" if asked.text("kind", "passage") == "query" else "passage"
-    lane = "index" if asked.text("priority", "query") == "index" else "query"
+    params = await RequestParams.of(request)
+    refuse_unknown(params, EMBEDDING_KEYS)
+    encoding = params.text("encoding_format", "float")
+    if encoding not in ("float", "base64"):
+        raise UsageError("`encoding_format` must be float or base64.")
+    kind = "query" if params.text("kind", "passage") == "query" else "passage"
+    priority_name = "index" if params.text("priority", "query") == "index" else "query"
     service = await asyncio.to_thread(daemon.engine.service)
-    width = _width(asked, await asyncio.to_thread(service.embedder, 120))
-    trained = await _trained(daemon, asked)
+    embedder = await asyncio.to_thread(service.embedder, 120)
+    width = _requested_dimensions(params, embedder)
+    texts = _read_input(params, embedder)
+    trained = await _finetuned_encoder(daemon, params)
 
-    withdrawn = threading.Event()
+    cancelled = threading.Event()
     try:
-        job = service.submit(texts, kind, lane, withdrawn, trained)  # type: ignore[arg-type]
+        job = service.submit(texts, kind, priority_name, cancelled, trained)  # type: ignore[arg-type]
         embedded = await asyncio.wrap_future(job)
     finally:
-        withdrawn.set()
-    vectors = _truncated(embedded.vectors, width)
-    encode = _base64 if asked.text("encoding_format", "float") == "base64" else _numbers
+        cancelled.set()
+    vectors = _truncate(embedded.vectors, width)
+    encode = _base64 if encoding == "base64" else _float_list
     rows = [{"object": "embedding", "index": at, "embedding": encode(row)} for at, row in enumerate(vectors)]
-    model = asked.text("model", "")
     usage = {"prompt_tokens": embedded.tokens, "total_tokens": embedded.tokens}
-    if embedded.cut:
-        log.info("%d of %d texts are longer than the model reads and were read in part.", len(embedded.cut), len(texts))
-    about = {"model": model, "space": embedded.space, "cut": list(embedded.cut), "usage": usage}
-    return JSONResponse({"object": "list", "data": rows, **about})
+    if embedded.truncated:
+        log.info(
+            "%d of %d texts are longer than the model reads and were read in part.", len(embedded.truncated), len(texts)
+        )
+    about = {"model": embedder.name, "space": embedded.space, "truncated": list(embedded.truncated), "usage": usage}
+    return AsciiJSONResponse({"object": "list", "data": rows, **about})
 
 
 async def completions(request: Request) -> Response:
-    """OpenAI's completions, whole or as server-sent events; with a `suffix` the gap before it is filled."""
-    daemon = daemon_of(request)
-    asked = await Asked.of(request)
-    key = await asyncio.to_thread(generators.chosen_generator, daemon, asked.text("model", ""))
-    service = await asyncio.to_thread(generators.generation_service, daemon)
-    from codekin.daemon.completions import Answer, read_ask  # noqa: PLC0415 - bring torch
+    """OpenAI's completions, whole or as server-sent events; with `suffix` they fill the gap before it."""
+    daemon, params = daemon_of(request), await RequestParams.of(request)
+    key = await _chosen_generator(daemon, params)
+    prompts, choices = read_prompts(params, key)
+    answer = CompletionResponse(key, choices, [each.prompt for each in prompts])
+    requests = [each for prompt in prompts for each in choices.requests(prompt)]
+    return await _generate(daemon, params, requests, answer)
 
-    asks, answer = read_ask(asked, key), Answer(key)
-    if asked.flag("stream"):
-        wants_usage = bool((asked.table("stream_options") or {}).get("include_usage"))
-        return StreamingResponse(_events(service, asks, answer, wants_usage), media_type="text/event-stream")
-    withdrawn = threading.Event()
+
+async def chat_completions(request: Request) -> Response:
+    """OpenAI's chat completions over the model's own chat template."""
+    daemon, params = daemon_of(request), await RequestParams.of(request)
+    key = await _chosen_generator(daemon, params)
+    conversation, choices = read_chat(params, key)
+    return await _generate(daemon, params, choices.requests(conversation), ChatResponse(key, choices))
+
+
+async def _chosen_generator(daemon: Daemon, params: RequestParams) -> str:
+    return await asyncio.to_thread(daemon.generators.choose, params.text("model", ""))
+
+
+async def _generate(
+    daemon: Daemon, params: RequestParams, requests: "list[GenerationRequest]", answer: GenerationResponse
+) -> Response:
+    """The texts of all requests, in one answer or as they come."""
+    service = await asyncio.to_thread(daemon.generators.service)
+    if params.flag("stream"):
+        events = _stream_texts(service, requests, answer, wants_usage(params))
+        return StreamingResponse(events, media_type="text/event-stream")
+    cancelled = threading.Event()
     try:
-        found = await asyncio.wrap_future(service.submit_batch(asks, withdrawn))
+        found = await asyncio.wrap_future(service.submit_batch(requests, cancelled))
     finally:
-        withdrawn.set()
-    remote = generators.remote_of(daemon)
-    who = "a generator here" if key == generators.REMOTE else key
-    note = {"note": f"{remote.problem.rstrip('.')}; {who} answers."} if remote and remote.problem else {}
-    return JSONResponse({**answer.whole(found), **note})
+        cancelled.set()
+    note = daemon.generators.substitution_note(requests[0].model)
+    return AsciiJSONResponse({**answer.whole(found), **({"note": note} if note else {})})
 
 
-async def _events(
-    service: "GenerationService", asks: "list[Ask]", answer: "Answer", wants_usage: bool
+async def _stream_texts(
+    service: "GenerationService", requests: "list[GenerationRequest]", answer: GenerationResponse, with_usage: bool
 ) -> AsyncIterator[str]:
-    """Server-sent events; leaving the stream withdraws the work."""
-    withdrawn = threading.Event()
-    results = []
+    """Server-sent events; leaving the stream cancels the work."""
+    cancelled = threading.Event()
+    results: list[GeneratedText] = []
+    open_usage = {"usage": None} if with_usage else {}
     try:
-        for index, ask in enumerate(asks):
-            async for step in _steps(service, ask, withdrawn):
-                if hasattr(step, "prompt_tokens"):
+        for index, ask in enumerate(requests):
+            for chunk in answer.first(index):
+                yield _sse_event({**chunk, **open_usage})
+            async for step in _steps(service, ask, cancelled):
+                if isinstance(step, GeneratedText):
                     results.append(step)
                 elif step.text or step.finish:
-                    yield _event(answer.chunk(index, step.text, step.finish, step.choices))
-        if wants_usage:
-            yield _event(answer.total(results))
+                    yield _sse_event({**answer.chunk(index, step.text, step.finish, step.choices), **open_usage})
+        if with_usage:
+            yield _sse_event(answer.total(results))
         yield "data: [DONE]\n\n"
     except Exception as error:  # noqa: BLE001 - the stream has begun: the error is its last event
-        from codekin.daemon.app import error_body  # noqa: PLC0415 - the app imports this module
-
-        yield _event(error_body(error))
+        yield _sse_event(openai_error_body(error))
     finally:
-        withdrawn.set()
+        cancelled.set()
 
 
-async def _steps(service: "GenerationService", ask: "Ask", withdrawn: threading.Event) -> AsyncIterator[Any]:
+async def _steps(
+    service: "GenerationService", ask: "GenerationRequest", cancelled: threading.Event
+) -> AsyncIterator[Any]:
     """The steps of a generation, brought over from its thread."""
     loop, arrived = asyncio.get_running_loop(), asyncio.Queue[Any]()
 
-    def bring(step: "Step | Generated | None") -> None:
+    def bring(step: "GenerationStep | GeneratedText | None") -> None:
         loop.call_soon_threadsafe(arrived.put_nowait, step)
 
-    future = service.submit(ask, withdrawn, bring)
+    future = service.submit(ask, cancelled, bring)
     future.add_done_callback(lambda _: bring(None))
     while (step := await arrived.get()) is not None:
         yield step
     future.result()
 
 
-async def _trained(daemon: Daemon, asked: Asked) -> "Embedder | None":
+async def _finetuned_encoder(daemon: Daemon, params: RequestParams) -> "Embedder | None":
     """The encoder that the pointer of the workspace `root` names; None without one, or where it is refused."""
-    if not asked.values.get("root"):
+    if not params.values.get("root"):
         return None
-    root = asked.root()
-
-    def read() -> "Embedder | None":
-        from codekin.models import checkpoints  # noqa: PLC0415 - brings numpy
-
-        folder = places.learning_folder(daemon.data, root)
-        name = checkpoints.pointed(folder)
-        found = None if name == checkpoints.BASE else daemon.engine.learned(folder, name)
-        return found.within if isinstance(found, QueryEmbedder) else None
+    root = params.root()
 
     try:
-        return await asyncio.to_thread(read)
+        return await asyncio.to_thread(lambda: finetune_records(daemon.context, root).trained_encoder())
     except CheckpointError as error:
-        daemon.workspaces.get(root).refused(str(error))
+        daemon.workspaces.find(root).report_refused(str(error))
         return None
 
 
-def _width(asked: Asked, embedder: "Embedder") -> int:
-    """The dimensions asked for, 0 for all. Raises UsageError, ModelError."""
-    name = asked.text("model", "")
+def _read_input(params: RequestParams, embedder: "Embedder") -> list[str]:
+    """The texts of a request: a text, token ids, or a list of either. Raises UsageError."""
+    value = params.values.get("input")
+    rows = [value] if isinstance(value, str) or read_ids(value) else value
+    if not isinstance(rows, list) or not 0 < len(rows) <= TEXTS_LIMIT:
+        raise UsageError(f"`input` must hold between 1 and {TEXTS_LIMIT} texts.")
+    decoded = [embedder.decode(ids) if (ids := read_ids(row)) else row for row in rows]
+    return list(RequestParams({"input": decoded}).texts("input"))
+
+
+def _requested_dimensions(params: RequestParams, embedder: "Embedder") -> int:
+    """The requested dimensions, 0 for all. Raises UsageError, ModelNotFoundError."""
+    name = params.text("model", "")
     if name not in ("", embedder.name):
-        raise ModelError(f"{name!r} is not loaded; the embedder here is {embedder.name}.")
-    width = asked.number("dimensions", 0)
-    offered = {embedder.dimensions, *getattr(embedder, "truncations", ())}
+        raise ModelNotFoundError(f"{name!r} is not loaded; the embedder here is {embedder.name}.")
+    width = params.number("dimensions", 0)
+    offered = {embedder.dimensions, *embedder.truncations}
     if width and width not in offered:
         raise UsageError(f"`dimensions` must be one of {', '.join(map(str, sorted(offered)))} for {embedder.name}.")
     return 0 if width == embedder.dimensions else width
 
 
-def _truncated(vectors: Any, width: int) -> Any:
+def _truncate(vectors: Any, width: int) -> Any:
     if not width:
         return vectors
-    import numpy as np  # noqa: PLC0415 - the routes stay light
-
     cut = vectors[:, :width]
-    return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12)
+    return cut / ((cut**2).sum(axis=1, keepdims=True) ** 0.5).clip(1e-12)
 
 
-def _row(key: str) -> dict[str, Any]:
+def _model_row(key: str) -> dict[str, Any]:
     return {"id": key, "object": "model", "created": 0, "owned_by": "codekin"}
 
 
-def _event(value: Any) -> str:
+def _sse_event(value: Any) -> str:
     return f"data: {json.dumps(value)}\n\n"
 
 
@@ -198,12 +238,14 @@ def _base64(row: Any) -> str:
     return base64.b64encode(row.astype("<f4").tobytes()).decode()
 
 
-def _numbers(row: Any) -> list[float]:
+def _float_list(row: Any) -> list[float]:
     return [float(number) for number in row]
 
 
 routes = [
     Route("/v1/models", models),
+    Route("/v1/models/{name:path}", model),
     Route("/v1/embeddings", embeddings, methods=["POST"]),
     Route("/v1/completions", completions, methods=["POST"]),
+    Route("/v1/chat/completions", chat_completions, methods=["POST"]),
 ]

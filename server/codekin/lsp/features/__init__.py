@@ -1,1 +1,1 @@
-"""The features, one file each: convert in, ask the daemon, convert out."""
+"""The handlers of the language server, one module per feature."""

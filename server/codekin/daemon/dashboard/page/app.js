@@ -1,11 +1,11 @@
 // The page's frame: tabs, theme, the line in the header. What each view shows stands in its own file.
 import { ask, attempt, byId, givenTheme, number, resizeCharts, root } from "./parts.js";
 import { showDuplicates, showIndex } from "./lists.js";
-import { showLearning } from "./learning.js";
+import { showFinetune } from "./finetune.js";
 import { isBare, showMap } from "./map.js";
 
 const STATE_MS = 5000;
-const VIEWS = { map: showMap, duplicates: showDuplicates, index: showIndex, learning: showLearning };
+const VIEWS = { map: showMap, duplicates: showDuplicates, index: showIndex, finetune: showFinetune };
 const tabs = [...document.querySelectorAll("[role=tab]")];
 let state = "";
 
@@ -41,10 +41,10 @@ async function tellState() {
   if (moving || (before && before !== state && state === "ready")) await refresh();
 }
 
-function words({ progress, fragments, model, problems }) {
+function words({ progress, chunks, model, problems }) {
   const far = progress?.total ? ` (${number(progress.done)} of ${number(progress.total)})` : "";
   const trouble = problems.length ? `, ${problems.length === 1 ? "a problem" : `${problems.length} problems`}: see Index` : "";
-  return `${state}${far}, ${number(fragments)} fragments, ${model.name || "no model"}${trouble}`;
+  return `${state}${far}, ${number(chunks)} chunks, ${model.name || "no model"}${trouble}`;
 }
 
 function paint(theme) {

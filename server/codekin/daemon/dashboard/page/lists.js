@@ -20,11 +20,11 @@ export async function showIndex() {
   );
 }
 
-function figures({ state, progress, files, fragments, embedded, model, space }) {
+function figures({ state, progress, files, chunks, embedded, model, space }) {
   const far = progress?.total ? `${number(progress.done)} of ${number(progress.total)}` : "";
   return [
-    ["State", state, far], ["Files", number(files), ""], ["Fragments", number(fragments), ""],
-    ["With a vector", percent(embedded, fragments), `${number(embedded)} of them`],
+    ["State", state, far], ["Files", number(files), ""], ["Chunks", number(chunks), ""],
+    ["With a vector", percent(embedded, chunks), `${number(embedded)} of them`],
     ["Model", model.name || "none", model.problem || model.phase], ["Space", space.split("-").at(0) || "none yet", space],
   ];
 }

@@ -1,5 +1,5 @@
-// The map: every fragment a point, coloured by language, module or pattern; found, hovered, zoomed, opened.
-import { ask, byId, chart, colour, look, make, number, open, placeButton } from "./parts.js";
+// The map: every chunk a point, coloured by language, module or pattern; found, hovered, zoomed, opened.
+import { ask, attempt, byId, chart, colour, look, make, number, open, placeButton, say } from "./parts.js";
 
 /** Told apart on white and on black, also by most of those who see few colours. */
 const COLOURS = ["#3b82d0", "#e08214", "#2f9e5f", "#cf5fa0", "#8a6fd1", "#b8a11c", "#22a5b5", "#c9503f", "#7a8f3c"];
@@ -12,6 +12,8 @@ let points = [];
 let indexed = 0;
 let depth = 1;
 let drawn = { names: [], at: new Map() };
+/** What a search by meaning found, best first; null while typing narrows by name and path. */
+let hits = null;
 
 const folderOf = (path) => path.split("/").slice(0, -1).slice(0, depth).join("/") || "top folder";
 const KEYS = {
@@ -19,7 +21,9 @@ const KEYS = {
   module: (point) => folderOf(point[5]),
   pattern: (point) => point[7] || "none",
 };
-const matches = (point, needle) => point[3].toLowerCase().includes(needle) || point[5].toLowerCase().includes(needle);
+const has = (point, needle) => point[3].toLowerCase().includes(needle) || point[5].toLowerCase().includes(needle);
+const matches = (point, needle) => (hits ? hits.some((hit) => isAt(point, hit)) : has(point, needle));
+const isAt = (point, { path, line, name }) => point[5] === path && (point[6] === line || point[3] === name);
 const escape = (text) => text.replace(/[&<>"]/g, (sign) => `&#${sign.charCodeAt(0)};`);
 const needle = () => byId("needle").value.trim().toLowerCase();
 
@@ -60,7 +64,7 @@ function drawMap() {
   const series = [...found].map(([name, members], at) => ({
     name, type: "scatter", symbolSize: size, itemStyle: { color: name === "others" ? OTHERS : COLOURS[at], opacity: 0.8 },
     emphasis: { scale: 1.8, itemStyle: { opacity: 1, borderColor: colour("--ink"), borderWidth: 1.5 } },
-    data: members.map((point) => ({ value: point, ...(sought && !matches(point, sought) ? { itemStyle: { opacity: 0.07 } } : {}) })),
+    data: members.map((point) => ({ value: point, ...((hits || sought) && !matches(point, sought) ? { itemStyle: { opacity: 0.07 } } : {}) })),
   }));
   drawn = { at: new Map(series.flatMap(({ data }, seriesIndex) => data.map(({ value }, dataIndex) => [value, { seriesIndex, dataIndex }]))) };
   const zoom = chart("chart").getOption()?.dataZoom?.map(({ start, end }) => ({ start, end })) ?? [];
@@ -80,6 +84,7 @@ function about([, , language, name, kind, path, line, pattern]) {
 }
 
 function findPlaces() {
+  if (hits) return listHits();
   const found = points.filter((point) => matches(point, needle()));
   byId("count").textContent = `${found.length < indexed ? `${number(found.length)} of ` : ""}${number(indexed)} places`;
   const rows = found.slice(0, LISTED).map((point) => {
@@ -90,6 +95,34 @@ function findPlaces() {
   const rest = found.length - rows.length;
   if (rest > 0) rows.push(make("li", `and ${number(rest)} more: type to narrow them`, { class: "faint place" }));
   byId("places").replaceChildren(...(rows.length ? rows : [make("li", "No name and no path has that.", { class: "faint place" })]));
+}
+
+/** The hits of a search in their order, each shown on the map while it is under the mouse. */
+function listHits() {
+  byId("count").textContent = hits.length === 1 ? "1 place found" : `${number(hits.length)} places found`;
+  const rows = hits.map((hit) => {
+    const button = placeButton(hit);
+    const point = points.find((one) => isAt(one, hit));
+    for (const event of point ? ["mouseenter", "focus"] : []) button.addEventListener(event, () => pointAt(point));
+    return make("li", [button]);
+  });
+  byId("places").replaceChildren(...(rows.length ? rows : [make("li", "Nothing says that: other words may.", { class: "faint place" })]));
+}
+
+/** Asks as `codekin search` does: by words, names, filters and a regular expression. */
+async function search() {
+  const [text, grep] = [byId("needle").value.trim(), byId("grep").value.trim()];
+  if (!text && !grep) return narrow();
+  const found = await ask("data/search", { text, ...(grep ? { grep } : {}), limit: LISTED });
+  hits = found.places;
+  say(found.degraded);
+  drawMap();
+  findPlaces();
+}
+
+function narrow() {
+  hits = null;
+  if (points.length) { drawMap(); findPlaces(); }
 }
 
 /** Shows on the map where a place of the list is. */
@@ -103,7 +136,7 @@ function showWhole() {
   chart("chart").dispatchAction({ type: "dataZoom", batch: [0, 1].map((dataZoomIndex) => ({ dataZoomIndex, start: 0, end: 100 })) });
 }
 
-byId("needle").addEventListener("input", () => { if (points.length) { drawMap(); findPlaces(); } });
+byId("needle").addEventListener("input", narrow);
 byId("colour").addEventListener("change", () => { if (points.length) drawMap(); });
 byId("whole").addEventListener("click", showWhole);
-byId("find").addEventListener("submit", (event) => event.preventDefault());
+byId("find").addEventListener("submit", (event) => { event.preventDefault(); attempt(search); });

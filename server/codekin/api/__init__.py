@@ -1,0 +1,1 @@
+"""Codekin as a Python library: `from codekin import Embeddings, Generation, Triplets, Trainer`; see docs/python.md."""

@@ -1,0 +1,1 @@
+"""Builds the training set: functions, their earlier versions, triplets and views."""

@@ -1,0 +1,1 @@
+"""Trains a head, a LoRA adapter or the full encoder."""

@@ -1,0 +1,1 @@
+"""Serves coding agents over the Model Context Protocol; only here is its SDK known."""

@@ -1,0 +1,1 @@
+"""Embedding: text to unit vectors, on this machine or through a server."""

@@ -1,0 +1,1 @@
+"""Text generation: decoder, sampling, drafts, prompts, and the service that shares them."""

@@ -1,0 +1,3 @@
+; inherits: markdown
+; Cells of code
+(fenced_code_block (info_string (language) @name)) @cell

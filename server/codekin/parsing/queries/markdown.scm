@@ -1,0 +1,3 @@
+; Definitions
+(section (atx_heading heading_content: (_) @name)) @section
+(section . (setext_heading heading_content: (_) @name)) @section

@@ -1,0 +1,2 @@
+; A file is one chunk, or its parts.
+(comment) @leading

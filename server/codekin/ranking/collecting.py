@@ -1,0 +1,168 @@
+"""Collects the best hits: no container over what it holds, no file or family of near-copies too often."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from codekin.ranking.priors import CONTAINERS
+from codekin.ranking.scoring import Ranking
+from codekin.storage import ChunkIndex
+from codekin.storage.reader import IndexView
+from codekin.storage.snapshot import IndexSnapshot
+from codekin.storage.terms import TermStatistics, unpack_terms
+from codekin.types import Chunk
+
+SAME_FILE_SHARE = 0.9
+NEAR_COPY_SHARE = 0.7
+"""What is left of a score for each place above from the same file beyond the second, and for each near-copy above."""
+
+_FREE_PLACES = 2
+_NEAR_COPY = 0.8
+_CONSIDERED = 40
+
+
+def spread_ranking(view: IndexView, ranking: Ranking, limit: int, above: float) -> Ranking:
+    """The ranking in which repetitions of a file or a text are lower; scores over `above` stay as they are."""
+    scores = ranking.scores.astype(np.float64)
+    count = min(len(ranking.rows), max(_CONSIDERED, 2 * limit))
+    rows = ranking.rows[:count].tolist()
+    files = view.snapshot.columns.file[ranking.rows[:count]].tolist()
+    waiting, taken = list(range(count)), Counter[int]()
+    while waiting and taken.total() < limit:
+        best = max(waiting, key=lambda at: scores[at])
+        waiting.remove(best)
+        taken[files[best]] += 1
+        for at in waiting:
+            if scores[at] > above:
+                continue
+            if files[at] == files[best]:
+                scores[at] *= SAME_FILE_SHARE if taken[files[best]] > _FREE_PLACES else 1.0
+            elif view.term_statistics is not None:
+                is_copy = _is_near_copy(view.snapshot, view.term_statistics, rows[best], rows[at])
+                scores[at] *= NEAR_COPY_SHARE if is_copy else 1.0
+    return ranking.with_scores(scores.astype(np.float32))
+
+
+def _is_near_copy(snapshot: IndexSnapshot, term_statistics: TermStatistics, row: int, other: int) -> bool:
+    """Whether two chunks of different files share nearly all of their terms."""
+    columns = snapshot.columns
+    if columns.content[row] == columns.content[other]:
+        return True
+    if columns.language[row] != columns.language[other]:
+        return False
+    texts = [term_statistics.texts.get(int(columns.content[one])) for one in (row, other)]
+    if texts[0] is None or texts[1] is None or not len(texts[0]) or not len(texts[1]):
+        return False
+    if not _NEAR_COPY <= len(texts[0]) / len(texts[1]) <= 1 / _NEAR_COPY:
+        return False
+    one, two = unpack_terms(texts[0])[0], unpack_terms(texts[1])[0]
+    shared = len(np.intersect1d(one, two, assume_unique=True))
+    return shared >= _NEAR_COPY * (len(one) + len(two) - shared)
+
+
+_FETCH_BATCH = 12
+_ARITY_SUFFIX = re.compile(r"/\d+$")
+
+LineRange = tuple[str, int, int]
+"""A path with its first and last line."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundChunk:
+    """A chunk that is shown, the whole of a function that is in parts, and its place in the ranking.
+
+    `matched` is the part that was found, or the chunk itself.
+    """
+
+    chunk: Chunk
+    matched: Chunk
+    position: int
+
+
+def collect_chunks(  # noqa: PLR0913 - what is ranked, and what to leave out
+    index: ChunkIndex,
+    view: IndexView,
+    ranking: Ranking,
+    query: Chunk,
+    exclude: LineRange | None = None,
+    *,
+    drops_containers: bool = True,
+) -> Iterator[FoundChunk]:
+    """The chunks of a ranking in its order, without the query itself, without what another one shows already.
+
+    A container takes no place from what is in it; unless containers are asked for, it is left out when something in it
+    was better.
+    """
+    shown = [query] if query.part else []
+    for position, candidate in _read_chunks(index, view.snapshot.columns.id[ranking.rows].tolist()):
+        if overlaps(candidate, exclude) or is_same_function(candidate, query):
+            continue
+        if any(_shows_already(other, candidate, drops_containers=drops_containers) for other in shown):
+            continue
+        shown.append(candidate)
+        yield FoundChunk(_join_parts(index, view.snapshot, int(ranking.rows[position]), candidate), candidate, position)
+
+
+def _read_chunks(index: ChunkIndex, ids: Sequence[int]) -> Iterator[tuple[int, Chunk]]:
+    """Positions in the ranking with their chunks, read as far as they are wanted."""
+    for start in range(0, len(ids), _FETCH_BATCH):
+        found = index.chunks_by_id(ids[start : start + _FETCH_BATCH])
+        for position, key in enumerate(ids[start : start + _FETCH_BATCH], start):
+            if candidate := found.get(key):
+                yield position, candidate
+
+
+def overlaps(candidate: Chunk, position: LineRange | None) -> bool:
+    """Whether a chunk has lines of a range."""
+    return (
+        position is not None
+        and candidate.path == position[0]
+        and candidate.start_line <= position[2]
+        and candidate.end_line >= position[1]
+    )
+
+
+def is_same_function(one: Chunk, other: Chunk) -> bool:
+    """Parts of one function, or one inside the other. A name with its arity is one function in all of a file."""
+    return _are_parts(one, other) or overlaps(one, (other.path, other.start_line, other.end_line))
+
+
+def _are_parts(one: Chunk, other: Chunk) -> bool:
+    same_name = (one.path, one.kind, one.name) == (other.path, other.kind, other.name)
+    return same_name and bool((one.part and other.part) or _ARITY_SUFFIX.search(one.name))
+
+
+def _shows_already(shown: Chunk, candidate: Chunk, *, drops_containers: bool) -> bool:
+    """Whether a place above shows the candidate too: a container does not show what is in it."""
+    are_apart = shown.kind in CONTAINERS and candidate.kind not in CONTAINERS
+    if are_apart or (candidate.kind in CONTAINERS and not drops_containers):
+        return _are_parts(shown, candidate)
+    return is_same_function(shown, candidate)
+
+
+def _join_parts(index: ChunkIndex, snapshot: IndexSnapshot, row: int, chunk: Chunk) -> Chunk:
+    """The whole of a function, of which a part was found."""
+    if not chunk.part:
+        return chunk
+    rows = _part_rows(snapshot, row)
+    ids = snapshot.columns.id[[rows[0], rows[-1]]].tolist()
+    found = index.chunks_by_id(ids)
+    first, last = found.get(ids[0], chunk), found.get(ids[1], chunk)
+    return replace(first, end_line=max(last.end_line, chunk.end_line))
+
+
+def _part_rows(snapshot: IndexSnapshot, row: int) -> list[int]:
+    """The rows of all parts of the function that a row is a part of, in order."""
+    columns = snapshot.columns
+    same = (columns.file == columns.file[row]) & (columns.name == columns.name[row])
+    same &= (columns.kind == columns.kind[row]) & (columns.part > 0)
+    rows = np.flatnonzero(same)
+    rows = rows[np.argsort(columns.start[rows], kind="stable")]
+    at = int(np.flatnonzero(rows == row)[0])
+    starts = np.flatnonzero(columns.part[rows] == 1)
+    begin = int(starts[starts <= at][-1]) if (starts <= at).any() else 0
+    later = starts[starts > at]
+    return rows[begin : int(later[0]) if len(later) else len(rows)].tolist()  # type: ignore[no-any-return]

@@ -1,0 +1,229 @@
+"""What makes a chunk likelier to be meant, before and beside what its text says: one function for each idea.
+
+The weights were fitted on questions about repositories that no published figure is measured on; docs/experiments.md has
+the effect of each.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from codekin.ranking.abbreviations import is_abbreviation, spell_out
+from codekin.ranking.scoring import Ranking, RowMask
+from codekin.ranking.signals import Scores
+from codekin.storage.snapshot import IndexSnapshot, split_name
+from codekin.storage.terms import TermStatistics, count_terms, split_subtokens
+
+CONTAINERS = frozenset(
+    {"namespace", "module", "class", "struct", "protocol", "implementation", "file", "describe"}
+    | {"interface", "trait", "enum", "record", "section", "component"}
+)
+_TEST_KINDS = frozenset({"test", "describe"})
+_TEST_PATH = re.compile(
+    r"(?:^|/)(?:tests?|specs?|mocks?|fixtures?|testing|gtest|fuzz\w*|bench\w*|examples?)/"
+    r"|(?:^|[_/.-])(?:test|tests|spec|mock|mocks|fuzz|bench\w*)\.\w+$|(?:^|/)test_[^/]*$"
+)
+_VENDORED_PATH = re.compile(
+    r"(?:^|/)(?:deps|vendor|vendored|third[_-]?party|3rdparty|external|extern|node_modules|bundled)/"
+)
+_GENERATED_PATH = re.compile(r"(?:^|/)(?:generated|gen|autogen)/|\.(?:pb|grpc\.pb)\.\w+$|(?:^|/)(?:moc|qrc|ui)_[^/]*$")
+
+
+@lru_cache(maxsize=65536)
+def stem(word: str) -> str:
+    """A word without the endings that English adds to it, roughly; `polls`, `polling` and `polled` become one."""
+    for ending in (
+        "ations",
+        "ation",
+        "ments",
+        "ment",
+        "ings",
+        "ing",
+        "ers",
+        "er",
+        "ors",
+        "or",
+        "ies",
+        "ed",
+        "es",
+        "e",
+        "s",
+        "y",
+    ):
+        if len(word) - len(ending) >= 3 and word.endswith(ending):
+            word = word.removesuffix(ending)
+            break
+    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "ls" else word
+
+
+_TEST_WORDS = frozenset(map(stem, ("test", "mock", "fixture", "spec", "benchmark", "example", "fuzz")))
+_MAX_SAID = 64
+_CONTAINER_WORDS = frozenset(
+    map(stem, ("module", "class", "struct", "namespace", "file", "protocol", "header", "overview"))
+)
+_STOP_WORDS = frozenset(
+    """
+    a an the of to in is are be for on and or with by from that this it its as at what which when where who how do
+    does we i all any can not if into so use used using has have was were you our their them then than too
+    """.split()  # noqa: SIM905 - sixty quoted words are harder to read
+)
+
+
+@dataclass(frozen=True, slots=True)
+class PriorWeights:
+    """What each idea adds to a fused score, in which 0 is the average and 1 the best there can be; 0 takes it away.
+
+    `meaning` is added by cosine and `words` by likeness of words: a question weighs them otherwise than code does.
+    `name_words` counts how much of the question a name says, `name_share` how much of the name the question says,
+    `name_meaning` how near the name's words are to it in meaning.
+    """
+
+    meaning: float = 0.15
+    words: float = -0.10
+    name_words: float = 0.03
+    name_share: float = 0.04
+    path_words: float = 0.02
+    name_meaning: float = 0.40
+    test: float = -0.30
+    container: float = -0.22
+    asked_container: float = 0.10
+    vendored: float = -0.20
+    generated: float = -0.20
+    nearness: float = 0.005
+
+
+DEFAULT_WEIGHTS = PriorWeights()
+
+
+@dataclass(frozen=True, slots=True)
+class QuestionWords:
+    """The words of a question, each with its weight and in their order, and what the question asks for by name."""
+
+    weights: Mapping[str, float]
+    said: tuple[str, ...]
+    wants_tests: bool
+    wants_containers: bool
+
+
+def weigh_question(text: str, term_statistics: TermStatistics | None) -> QuestionWords:
+    """The words of a question by how rare they are in the repository."""
+    words = {stem(word) for word in split_subtokens(text) if word.isalnum() and word not in _STOP_WORDS}
+    telling = words - _CONTAINER_WORDS or words
+    weights = {word: _rarity(word, term_statistics) for word in telling}
+    said = tuple(word for word in split_subtokens(text) if word.isalpha())[:_MAX_SAID]
+    return QuestionWords(weights, said, bool(words & _TEST_WORDS), bool(words & _CONTAINER_WORDS))
+
+
+def without_stop_words(text: str) -> str:
+    """A question without the words that say nothing of the code; the whole of it where nothing would be left."""
+    telling = [word for word in text.split() if word.lower().strip("?,.!") not in _STOP_WORDS]
+    return " ".join(telling) or text
+
+
+def _rarity(word: str, term_statistics: TermStatistics | None) -> float:
+    """The inverse document frequency of a word over all languages."""
+    if term_statistics is None or not term_statistics.languages:
+        return 1.0
+    numbers = count_terms(word) >> np.uint32(8)
+    if not len(numbers):
+        return 1.0
+    return float(
+        np.mean([one.inverse_document_frequency(numbers[:1])[0] for one in term_statistics.languages.values()])
+    )
+
+
+@lru_cache(maxsize=65536)
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(stem(word) for word in split_subtokens(text))
+
+
+def _words_meant(question: QuestionWords, name: str) -> frozenset[str]:
+    """The words of a name with those of the question that it abbreviates."""
+    own = _words_of(name)
+    meant = [word for part in _abbreviations_in(name) for word in spell_out(part, question.said)]
+    return own.union(map(stem, meant)) if meant else own
+
+
+@lru_cache(maxsize=65536)
+def _abbreviations_in(name: str) -> tuple[str, ...]:
+    return tuple(word for word in split_subtokens(name) if is_abbreviation(word))
+
+
+def covered_share(question: QuestionWords, text: str) -> float:
+    """The share of the question's weight that is in a name or path."""
+    total = sum(question.weights.values())
+    own = _words_meant(question, text)
+    return sum(weight for word, weight in question.weights.items() if word in own) / total if total else 0.0
+
+
+def share_of_name(question: QuestionWords, name: str) -> float:
+    """How many of the words of a name's last part are in the question."""
+    parts = split_name(name)
+    own = _words_of(parts[-1]) - _STOP_WORDS if parts else frozenset()
+    return sum(word in question.weights for word in own) / len(own) if own else 0.0
+
+
+@lru_cache(maxsize=65536)
+def is_test_path(path: str) -> bool:
+    """Whether a file holds tests, mocks, benchmarks or examples."""
+    return bool(_TEST_PATH.search(path.lower()))
+
+
+@lru_cache(maxsize=65536)
+def is_vendored_path(path: str) -> bool:
+    """Whether a file is a copy of another project's."""
+    return bool(_VENDORED_PATH.search(path.lower()))
+
+
+@lru_cache(maxsize=65536)
+def is_generated_path(path: str) -> bool:
+    """Whether a file is written by a program."""
+    return bool(_GENERATED_PATH.search(path.lower()))
+
+
+def nearness(path: str, asking_path: str) -> float:
+    """How many of the asking file's folders a path shares, between 0 and 1."""
+    own, asking = path.split("/"), asking_path.split("/")
+    if not asking_path:
+        return 0.0
+    shared = next((at for at, (one, other) in enumerate(zip(own, asking, strict=False)) if one != other), len(own))
+    return shared / max(1, len(asking))
+
+
+def add_priors(
+    snapshot: IndexSnapshot, ranking: Ranking, question: QuestionWords, asking_path: str, weights: PriorWeights
+) -> Scores:
+    """The fused scores of a question's candidates with everything else that is known of them."""
+    columns, kinds = snapshot.columns, snapshot.kinds.words()
+    added = np.empty(len(ranking.rows), np.float32)
+    for place, row in enumerate(ranking.rows.tolist()):
+        path = snapshot.paths.get(int(columns.file[row]), "")
+        name, kind = snapshot.names.name(int(columns.name[row])), kinds[columns.kind[row]]
+        added[place] = _words_prior("" if kind == "file" else name, path, question, weights)
+        added[place] += _place_prior(kind, path, question, weights) + weights.nearness * nearness(path, asking_path)
+    signals = weights.meaning * np.nan_to_num(ranking.cosine) + weights.words * np.nan_to_num(ranking.text_similarity)
+    return np.asarray(ranking.scores + added + signals, np.float32)
+
+
+def shares_name_word(snapshot: IndexSnapshot, ranking: Ranking, question: QuestionWords) -> RowMask:
+    """Which candidates have a word of the question in their name or in that of what is around them."""
+    numbers = snapshot.columns.name[ranking.rows].tolist()
+    names = map(snapshot.names.name, numbers)
+    return np.array([bool(question.weights.keys() & _words_meant(question, one)) for one in names], bool)
+
+
+def _words_prior(name: str, path: str, question: QuestionWords, weights: PriorWeights) -> float:
+    """What the words of a name and path add."""
+    named = weights.name_words * covered_share(question, name) + weights.name_share * share_of_name(question, name)
+    return named + weights.path_words * covered_share(question, path)
+
+
+def _place_prior(kind: str, path: str, question: QuestionWords, weights: PriorWeights) -> float:
+    """What is taken from tests, from vendored and generated code, and from the containers of what is sought."""
+    is_test = not question.wants_tests and (kind in _TEST_KINDS or is_test_path(path))
+    container = weights.asked_container if question.wants_containers else weights.container
+    taken = weights.test * is_test + container * (kind in CONTAINERS)
+    return taken + weights.vendored * is_vendored_path(path) + weights.generated * is_generated_path(path)

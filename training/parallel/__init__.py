@@ -1,0 +1,1 @@
+"""Parallel programs: one small program in several languages."""

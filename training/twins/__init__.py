@@ -1,1 +1,0 @@
-"""Twins: one small program said in several languages."""
