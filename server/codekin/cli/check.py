@@ -88,7 +88,8 @@ def check(
     known = frozenset[str]() if write_baseline else _read_baseline(file, is_named=baseline is not None)
     request = {"root": str(root), "base": diff, "min_score": min_score}
     with DaemonClient.connect(data) as client:
-        client.post("/workspaces/open", {"root": str(root)})
+        # The tree is read again: a hook runs right after the last change, maybe before the watcher has seen it.
+        follow_events(client.lines("/index", {"root": str(root)}), f"Indexing {root.name}")
         wait_until_ready(client, root)
         result = follow_events(client.lines("/check", request), "Comparing")
     findings = [finding for function in result["functions"] if (finding := _read_finding(function, known))]

@@ -98,6 +98,7 @@ class Workspaces:
         opening = client.post("/workspaces/open", {"root": str(root)}) if self._config.indexes else None
         status = await (opening or _status(client, root))
         if not _is_usable(status, needs_model):
+            await report(0.0, None, f"Indexing {root.name}")
             try:
                 async with asyncio.timeout(LOADING_SECONDS if status["chunks"] else INDEX_SECONDS):
                     await _follow_until_usable(client, root, report, needs_model)

@@ -114,7 +114,7 @@ def test_progress_is_reported_by_the_standard_client(start_neovim, project):
     neovim.until(lambda: "end" in neovim.lua("return told"))
     assert neovim.lua("return told")[0] == "begin"
     assert "index" in neovim.lua("return words").lower()
-    assert neovim.lua("return require('codekin').statusline()") == "Codekin"
+    neovim.until(lambda: neovim.lua("return require('codekin').statusline()") == "Codekin")
 
 
 def test_duplicates_log_and_dashboard(neovim, project):
