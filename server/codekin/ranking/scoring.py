@@ -25,6 +25,7 @@ from codekin.ranking.signals import (
     cross_language_similarity,
     fuse,
     hamming_distances,
+    keep_shared,
     neighbour_similarity,
     prepare_query_terms,
     question_similarity,
@@ -86,7 +87,7 @@ class TextSignal:
         """How alike the words of each row of a language are; 1 for a copy."""
         contents = self.snapshot.columns.content[rows]
         self.load_terms(self.term_statistics, contents)
-        return self._compare(language, weight_texts(self.term_statistics, language, contents))
+        return self._compare(language, weight_texts(self.term_statistics, language, contents, self.query_terms))
 
     def score_sample(self, language: int, sample: RowNumbers) -> Scores:
         """The same for the language's fixed sample, whose weights are kept."""
@@ -94,7 +95,7 @@ class TextSignal:
             contents = self.snapshot.columns.content[sample]
             self.load_terms(self.term_statistics, contents)
             self.term_statistics.samples[language] = weight_texts(self.term_statistics, language, contents)
-        return self._compare(language, self.term_statistics.samples[language])
+        return self._compare(language, keep_shared(self.query_terms, self.term_statistics.samples[language]))
 
     def baseline(self, language: int) -> float:
         """How alike the words of a language's row that has nothing to do with the query are."""
@@ -135,11 +136,16 @@ class DenseSignal:
             return _BEST_QUESTION_COSINE
         return 1.0 if self.query_language in {None, language} else _BEST_CROSS_LANGUAGE_COSINE
 
-    def nearest(self, language: int, rows: RowNumbers, hamming_limit: int, limit: int) -> RowNumbers:
-        """The `limit` nearest rows: a Hamming scan first when there are many."""
-        slots = self.snapshot.columns.slot[rows]
+    def distances(self) -> NDArray[np.uint16]:
+        """The Hamming distance of each slot, and last of all what stands for no vector."""
+        return hamming_distances(self.dense, self.vector)
+
+    def nearest(
+        self, language: int, rows: RowNumbers, distances: NDArray[np.uint16], hamming_limit: int, limit: int
+    ) -> RowNumbers:
+        """The `limit` nearest rows, those by Hamming distance first when there are many."""
         if len(rows) > hamming_limit:
-            distance = hamming_distances(self.dense, self.vector, slots)
+            distance = distances[np.minimum(self.snapshot.columns.slot[rows], len(distances) - 1)]
             rows = rows[np.argpartition(distance, hamming_limit)[:hamming_limit]]
         cosine = np.nan_to_num(self.score(language, rows), nan=-1.0)
         return rows[np.argsort(-cosine, kind="stable")[:limit]]
@@ -190,10 +196,12 @@ def build_dense_signal(
 
 
 def sample_rows(snapshot: IndexSnapshot, language: int, most: int) -> RowNumbers:
-    """A fixed sample of a language's rows, about `most` of them, filters aside."""
-    rows = np.flatnonzero(snapshot.columns.language == language)
-    level = max(0, int(np.ceil(np.log2(max(1, len(rows)) / most))))
-    return rows[snapshot.columns.sample[rows] >= level]
+    """A fixed sample of a language's rows, about `most` of them, filters aside; a snapshot keeps it."""
+    if (language, most) not in snapshot.samples:
+        rows = np.flatnonzero(snapshot.columns.language == language)
+        level = max(0, int(np.ceil(np.log2(max(1, len(rows)) / most))))
+        snapshot.samples[language, most] = rows[snapshot.columns.sample[rows] >= level]
+    return snapshot.samples[language, most]
 
 
 EXHAUSTIVE_LIMIT = 2048
@@ -294,12 +302,13 @@ def _select_candidates(prepared: _PreparedQuery, mask: RowMask, *, exact: bool) 
     groups = {number: np.flatnonzero(mask & (language == number)) for number in numbers}
     large = {} if exact else {number: rows for number, rows in groups.items() if len(rows) > EXHAUSTIVE_LIMIT}
     matches = prepared.words.matches(_TEXT_CANDIDATES, mask) if prepared.words and large else np.zeros(0, np.int64)
+    distances = prepared.meaning.distances() if prepared.meaning and large else np.zeros(0, np.uint16)
     for number, rows in large.items():
         found = matches[language[matches] == number]
         if prepared.words and len(found) < _TEXT_CANDIDATES // 4:
             found = prepared.words.matches(_TEXT_CANDIDATES // 2, mask, number)
         if prepared.meaning:
-            nearest = prepared.meaning.nearest(number, rows, _HAMMING_CANDIDATES, _DENSE_CANDIDATES)
+            nearest = prepared.meaning.nearest(number, rows, distances, _HAMMING_CANDIDATES, _DENSE_CANDIDATES)
             found = np.concatenate([found, nearest])
         groups[number] = np.sort(np.array(list(set(found.tolist())), np.int64))
     return groups

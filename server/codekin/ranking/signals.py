@@ -120,15 +120,13 @@ _ROWS_PER_NEIGHBOUR = 10
 """In a crowd of less than 50 not five are near, but one in so many."""
 
 
-def hamming_distances(view: DenseVectors, query: Floats, slots: NDArray[np.int32]) -> NDArray[np.uint16]:
-    """Differing signs between the centred query and each slot's vector; slots of -1 come last."""
-    distance = np.zeros(view.codes.shape[1], np.uint16)
+def hamming_distances(view: DenseVectors, query: Floats) -> NDArray[np.uint16]:
+    """Differing signs between the centred query and each slot's vector, and, last of all, what stands for no vector."""
+    distance = np.zeros(view.codes.shape[1] + 1, np.uint16)
     for word, bits in zip(view.codes, sign_codes(query[None, :])[:, 0], strict=True):
-        distance += np.bitwise_count(word ^ bits)
-    present = view.has_vectors(slots)
-    near = np.full(len(slots), np.iinfo(np.uint16).max, np.uint16)
-    near[present] = distance[slots[present]]
-    return near
+        distance[:-1] += np.bitwise_count(word ^ bits)
+    distance[:-1][~view.valid] = distance[-1] = np.iinfo(np.uint16).max
+    return distance
 
 
 def cosines(view: DenseVectors, query: Floats, language: int, slots: NDArray[np.int32]) -> Scores:
@@ -138,7 +136,8 @@ def cosines(view: DenseVectors, query: Floats, language: int, slots: NDArray[np.
     cosine = np.full(len(slots), np.nan, np.float32)
     present = view.has_vectors(slots)
     if present.any():
-        centred = view.vectors(slots[present]) - view.mean(language)
+        centred = view.vectors(slots[present])
+        centred -= view.mean(language)
         norms = np.sqrt(np.einsum("ij,ij->i", centred, centred)) * np.linalg.norm(query)
         cosine[present] = (centred @ query) / np.maximum(norms, np.float32(1e-9))
     return cosine
@@ -199,16 +198,44 @@ class QueryTerms:
     positions: NDArray[np.unsignedinteger]
 
 
-def weight_texts(term_statistics: TermStatistics, language: int, contents: ContentIds) -> WeightedTexts:
-    """The texts of some contents with the weights of their terms in a language."""
+def weight_texts(
+    term_statistics: TermStatistics, language: int, contents: ContentIds, query_terms: QueryTerms | None = None
+) -> WeightedTexts:
+    """The texts of some contents with the weights of their terms in a language; those of a query alone where given."""
+    known, (norms, lengths) = term_statistics.languages[language], _text_sizes(term_statistics, language, contents)
     terms, begins = concatenate_terms(term_statistics, contents)
+    owners = np.repeat(np.arange(len(contents)), np.diff(begins))
+    if query_terms is not None:
+        shared = np.flatnonzero(query_terms.positions[terms >> np.uint32(8)])
+        terms, owners = terms[shared], owners[shared]
     numbers, counts = unpack_terms(terms)
-    known, sizes = term_statistics.languages[language], np.diff(begins)
-    weights = (1 + np.log(counts)) * known.inverse_document_frequency(numbers)
-    norms = np.maximum(np.sqrt(_segment_sums(weights * weights, begins)), np.float32(1e-9))
-    saturated_counts = known.saturated_counts(counts, np.repeat(_segment_sums(counts, begins), sizes))
-    owners = np.repeat(np.arange(len(sizes)), sizes)
-    return WeightedTexts(numbers, weights / np.repeat(norms, sizes), saturated_counts, owners, norms)
+    weights = (1 + np.log(counts)) * known.inverse_document_frequency(numbers) / norms[owners]
+    return WeightedTexts(numbers, weights, known.saturated_counts(counts, lengths[owners]), owners, norms)
+
+
+def _text_sizes(term_statistics: TermStatistics, language: int, contents: ContentIds) -> tuple[Scores, Scores]:
+    """The length of the TF-IDF vector of each content, and how many terms it has; computed once for each."""
+    sizes = term_statistics.sizes.setdefault(language, {})
+    if missing := [key for key in contents.tolist() if key not in sizes]:
+        terms, begins = concatenate_terms(term_statistics, np.array(missing, np.int64))
+        numbers, counts = unpack_terms(terms)
+        weights = (1 + np.log(counts)) * term_statistics.languages[language].inverse_document_frequency(numbers)
+        norms = np.maximum(np.sqrt(_segment_sums(weights * weights, begins)), np.float32(1e-9))
+        sizes.update(zip(missing, zip(norms, _segment_sums(counts, begins), strict=True), strict=True))
+    found = np.array([sizes[key] for key in contents.tolist()], np.float32).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
+
+
+def keep_shared(query_terms: QueryTerms, weighted_texts: WeightedTexts) -> WeightedTexts:
+    """The texts with those terms alone that a query has."""
+    shared = np.flatnonzero(query_terms.positions[weighted_texts.numbers])
+    return WeightedTexts(
+        weighted_texts.numbers[shared],
+        weighted_texts.weights[shared],
+        weighted_texts.saturated_counts[shared],
+        weighted_texts.owners[shared],
+        weighted_texts.norms,
+    )
 
 
 def prepare_query_terms(query: TermCounts) -> QueryTerms:

@@ -198,7 +198,10 @@ class LabelEncoder:
 
 @dataclass(frozen=True, slots=True)
 class IndexSnapshot:
-    """All live chunks at one write number, with the serving space and the files' paths."""
+    """All live chunks at one write number, with the serving space and the files' paths.
+
+    `samples` keeps the rows by language number that ranking has drawn, about so many.
+    """
 
     seq: int
     columns: ChunkColumns
@@ -208,6 +211,7 @@ class IndexSnapshot:
     kinds: LabelEncoder
     names: NameTable
     damaged: frozenset[int] = frozenset()
+    samples: dict[tuple[int, int], NDArray[np.int64]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.columns.id)

@@ -189,12 +189,16 @@ class WeightedTexts:
 
 @dataclass(frozen=True, slots=True)
 class TermStatistics:
-    """The words of a snapshot's chunks; `texts` by content id and `samples` fill as they are needed."""
+    """The words of a snapshot's chunks; `texts` by content id, `samples` and `sizes` fill as they are needed.
+
+    `sizes` has by language and content id the length of the TF-IDF vector and the number of terms.
+    """
 
     texts: dict[int, TermCounts]
     languages: Mapping[int, DocumentFrequencies]
     level: int
     samples: dict[int, WeightedTexts] = field(default_factory=dict)
+    sizes: dict[int, dict[int, tuple[float, float]]] = field(default_factory=dict)
 
 
 def open_term_statistics(database: sqlite3.Connection, snapshot: IndexSnapshot) -> TermStatistics:
