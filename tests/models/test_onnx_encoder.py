@@ -23,7 +23,7 @@ from codekin.models.embedding.onnx_encoder import (
     read_shape,
     split_by_length,
 )
-from codekin.models.embedding.onnx_graph import bert_graph
+from codekin.models.embedding.onnx_graph import MAX_PAIR, MAX_WEIGHT, bert_graph, quantise_rows
 from codekin.models.linear import PLAIN_KERNEL
 
 FILES = ("config.json", "tokenizer.json", "model.safetensors", SCALES_FILE)
@@ -61,6 +61,18 @@ def test_8_bits_stay_near_float32(plain):
     assert cosines.mean() > 0.99
     assert cosines.min() > 0.97
     assert rounded.space != load_bundled(kernel=PLAIN_KERNEL).space
+
+
+def test_no_two_levels_saturate_on_avx2():
+    """Neighbours of one sign stay within 16 bits whatever the rows are, and a row's levels give its weights back."""
+    weight = np.random.default_rng(7).standard_t(4, (64, 384)).astype(np.float32)
+    weight[0, :2] = weight[1, 2:4] = 9.0
+    levels, steps = quantise_rows(weight)
+    pairs = levels.astype(int).reshape(64, -1, 2)
+    sums = np.maximum(np.maximum(pairs, 0).sum(axis=2), np.maximum(-pairs, 0).sum(axis=2))
+    assert sums.max() <= MAX_PAIR
+    assert np.abs(pairs).max() <= MAX_WEIGHT
+    np.testing.assert_allclose(levels * steps[:, None], weight, atol=float(steps.max()) / 2 * 1.001)
 
 
 def test_a_vector_depends_on_its_text_alone():

@@ -14,18 +14,21 @@ from numpy.typing import NDArray
 HIDDEN, POOLED = "hidden", "pooled"
 """The graph's input (n, length, width), the embedded tokens; its output (n, width), their mean at the end."""
 
+ZEROS, ONES = "zeros", "ones"
+"""A number for each place of a text."""
+
 _IR_VERSION, _OPSET = 10, 21
 _MICROSOFT = "com.microsoft"
-_FLOAT, _UINT8, _INT64 = 1, 2, 7
-_DATA_TYPES = {"float32": _FLOAT, "uint8": _UINT8, "int64": _INT64}
+_FLOAT, _UINT8, _INT8, _INT64 = 1, 2, 3, 7
+_DATA_TYPES = {"float32": _FLOAT, "uint8": _UINT8, "int8": _INT8, "int64": _INT64}
 _ATTRIBUTE_FLOAT, _ATTRIBUTE_INT = 1, 2
 
-QUANTISATION_SCHEME = "int8-2"
+QUANTISATION_SCHEME = "int8-3"
 """Part of an embedding space's fingerprint: change it with anything here that changes vectors."""
 
-WEIGHT_MIDDLE, MAX_WEIGHT = 128, 127
-"""The level of a weight of 0, and how far the largest is from it. Levels are unsigned: AVX2 adds two products of signed
-ones in 16 bits, where they saturate."""
+MAX_WEIGHT, MAX_PAIR = 127, 128
+"""The largest level of a weight, and the most that those of two neighbours with one sign may make together: AVX2 adds
+the products of two signed levels with two of a row, up to 255, in 16 bits, where more would saturate."""
 
 LARGE_CHANNELS = {2: 8, 3: 32}
 """By place how many channels stay in float32 (LLM.int8, arXiv 2208.07339): the largest leave few levels to the rest."""
@@ -87,6 +90,8 @@ def bert_graph(
     The tensors named in `observed` are outputs too, for a calibration.
     """
     graph = _GraphWriter()
+    length = graph.add("Shape", [HIDDEN], "places", start=1, end=2)
+    graph.add("Exp", [graph.add("ConstantOfShape", [length], ZEROS)], ONES)
     hidden = HIDDEN
     for number in range(shape.layers):
         hidden = _LayerWriter(graph, tensors, number, scales).write(hidden, shape)
@@ -156,13 +161,12 @@ class _LayerWriter:
     def write(self, hidden: str, shape: BertShape) -> str:
         """Appends the block that reads `hidden`; gives the name of what it gives."""
         own, given = f"{self.at}.attention.self", self._activation(hidden, 0)
-        parts = [self._product(given, f"{own}.{part}", 0, with_bias=True) for part in ("query", "key", "value")]
+        parts = [self._product(given, f"{own}.{part}", 0) for part in ("query", "key", "value")]
         mixed = self.graph.add("MultiHeadAttention", parts, f"{own}.mixed", _MICROSOFT, num_heads=shape.heads)
         summed = self._product(self._activation(mixed, 1), f"{self.at}.attention.output.dense", 1)
         middle = self._normalised(summed, hidden, f"{self.at}.attention.output", shape.epsilon)
         wide = self._product(self._activation(middle, 2), f"{self.at}.intermediate.dense", 2, exact=middle)
-        bias = self._float(f"{self.at}.intermediate.dense.bias")
-        active = self.graph.add("BiasGelu", [wide, bias], f"{self.at}.active", _MICROSOFT)
+        active = self.graph.add("Gelu" if self.scales is None else "FastGelu", [wide], f"{self.at}.active", _MICROSOFT)
         narrow = self._product(self._activation(active, 3), f"{self.at}.output.dense", 3, exact=active)
         return self._normalised(narrow, middle, f"{self.at}.output", shape.epsilon)
 
@@ -180,21 +184,19 @@ class _LayerWriter:
             name = self.graph.add("Mul", [name, constant], f"{self.at}.smooth{place}")
         return self.graph.add("QuantizeLinear", [name, scale, zero], f"{self.at}.levels{place}")
 
-    def _product(self, rows: str, name: str, place: int, *, exact: str = "", with_bias: bool = False) -> str:
-        """The product with a weight; `exact` names the rows before they were rounded, where some channels need them."""
-        weight = self.tensors[f"{name}.weight"].astype(np.float32)
-        bias = self._float(f"{name}.bias") if with_bias else ""
+    def _product(self, rows: str, name: str, place: int, *, exact: str = "") -> str:
+        """The product with a weight, and its bias; `exact` names the rows as they were before they were rounded."""
+        weight, bias = self.tensors[f"{name}.weight"].astype(np.float32), self._float(f"{name}.bias")
         if self.scales is None:
             product = self.graph.add("MatMul", [rows, self.graph.constant(f"{name}.weight", weight.T)], f"{name}.rows")
-            return self.graph.add("Add", [product, bias], f"{name}.biased") if bias else product
+            return self.graph.add("Add", [product, bias], f"{name}.biased")
         factors, large = self.scales.factors.get((self.number, place)), self._large_channels(place)
         rounded = weight if factors is None else weight * factors
         rounded[:, large] = 0
         levels, steps = quantise_rows(rounded)
-        middle = self.graph.constant(f"{name}.middle", np.array(WEIGHT_MIDDLE, np.uint8))
         constants = [self.graph.constant(f"{name}.levels", levels.T), f"{self.at}.scale{place}"]
-        given = [rows, *constants, self.graph.constant(f"{name}.steps", steps), f"{self.at}.zero{place}", middle, bias]
-        product = self.graph.add("MatMulIntegerToFloat", given[: 7 if bias else 6], f"{name}.rows", _MICROSOFT)
+        given = [rows, *constants, self.graph.constant(f"{name}.steps", steps), f"{self.at}.zero{place}", "", bias]
+        product = self.graph.add("MatMulIntegerToFloat", given, f"{name}.rows", _MICROSOFT)
         if not exact or not len(large):
             return product
         part = self.graph.add("Gather", [exact, self.graph.constant(f"{name}.large", large)], f"{name}.part", axis=-1)
@@ -208,19 +210,27 @@ class _LayerWriter:
         return np.sort(np.argsort(factors)[-count:]) if factors is not None and count else np.empty(0, np.int64)
 
     def _normalised(self, rows: str, residual: str, name: str, epsilon: float) -> str:
-        """The layer norm of a product, its bias and what went past it."""
-        norm = [self._float(f"{name}.LayerNorm.weight"), self._float(f"{name}.LayerNorm.bias")]
-        given = [rows, residual, *norm, self._float(f"{name}.dense.bias")]
-        return self.graph.add("SkipLayerNormalization", given, f"{name}.normalised", _MICROSOFT, epsilon=epsilon)
+        """The layer norm of a product and what went past it.
+
+        An instance norm over the places of a text is the same, and four times as fast as ONNX Runtime's layer norm.
+        """
+        weight, bias = self._float(f"{name}.LayerNorm.weight"), self._float(f"{name}.LayerNorm.bias")
+        given = [self.graph.add("Add", [rows, residual], f"{name}.whole"), ONES, ZEROS]
+        even = self.graph.add("InstanceNormalization", given, f"{name}.even", epsilon=epsilon)
+        scaled = self.graph.add("Mul", [even, weight], f"{name}.scaled")
+        return self.graph.add("Add", [scaled, bias], f"{name}.normalised")
 
     def _float(self, name: str) -> str:
         return self.graph.constant(name, self.tensors[name].astype(np.float32))
 
 
-def quantise_rows(weight: NDArray[np.float32]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """Levels (out, in) of a weight and the step (out,) of each row: around WEIGHT_MIDDLE, the largest at MAX_WEIGHT."""
-    steps = np.maximum(np.abs(weight).max(axis=1), 1e-8) / np.float32(MAX_WEIGHT)
-    return (np.rint(weight / steps[:, None]) + WEIGHT_MIDDLE).astype(np.uint8), steps.astype(np.float32)
+def quantise_rows(weight: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Levels (out, in) of a weight and the step (out,) of each row, as fine as MAX_WEIGHT and MAX_PAIR allow."""
+    pairs = np.pad(weight, ((0, 0), (0, weight.shape[1] % 2))).reshape(len(weight), -1, 2)
+    sums = np.maximum(np.maximum(pairs, 0).sum(axis=2), np.maximum(-pairs, 0).sum(axis=2)).max(axis=1)
+    # Two levels are rounded up by a half each at most.
+    steps = np.maximum(np.maximum(np.abs(weight).max(axis=1) / MAX_WEIGHT, sums / (MAX_PAIR - 1)), 1e-8 / MAX_WEIGHT)
+    return np.rint(weight / steps[:, None]).astype(np.int8), steps.astype(np.float32)
 
 
 def _attribute(name: str, value: float) -> bytes:
