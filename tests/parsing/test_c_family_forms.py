@@ -180,3 +180,43 @@ def test_a_function_may_be_a_try_block(head: str, expected: str) -> None:
     """A constructor's initialisers stand within it."""
     last = head.count("\n") + 8
     check("a.cpp", f"{head}{BODY[:-1]} catch (...) {{\n  close(1);\n  throw;\n}}\n", f"{expected} 1-{last}")
+
+
+LOOPS = ["forAll(list, i)", "Q_FOREACH (const int& x, list)", "for_each_cpu(cpu)", "LIST_FOREACH(it, head, next)"]
+
+
+@pytest.mark.parametrize("head", LOOPS)
+@pytest.mark.parametrize("path", ["a.c", "a.cpp"])
+def test_a_loop_by_macro_is_no_function(path: str, head: str) -> None:
+    """A macro in front of a block within a function defines nothing."""
+    found, _ = cut_chunks(path, f"int walk(int a) {{\n{head} {BODY}return a;\n}}\nint after(int a) {BODY}")
+    assert [one.name for one in found if one.kind != "file"] == ["walk", "after"]
+
+
+def test_a_test_may_be_a_literal_with_a_lambda() -> None:
+    """Boost.UT names a test by a literal, also within a suite."""
+    test = f'"b c"_test = [] {BODY[:-1]};\n'
+    source = f'"a"_test = [] {BODY[:-1]};\nsuite<"errors"> errors = [] {{\n{test}}};\n'
+    check("a.cpp", source, "test a 1-5", "lambda errors 6-12", "test b c 7-11")
+
+
+NO_RESULT = [
+    ("main()\n", "function main"),
+    ("main(argc, argv)\nint argc;\nchar **argv;\n", "function main"),
+    ("Test(suite, name) ", "test Test(suite, name)"),
+    ("Test(suite, name, .init = setup) ", "test Test(suite, name, .init = setup)"),
+    ("Ensure(Stack, is_empty) ", "function Ensure(Stack, is_empty)"),
+]
+
+
+@pytest.mark.parametrize(("head", "expected"), NO_RESULT)
+def test_a_function_of_c_may_lack_a_result(head: str, expected: str) -> None:
+    """An implicit `int`, or a macro in small letters, which C's grammar reads as a call."""
+    last = head.count("\n") + 5
+    check(
+        "a.c",
+        f"#include <a.h>\n{head}{BODY}{head}{BODY}int *\nafter(a)\nint a;\n{BODY}",
+        f"{expected} 2-{1 + last}",
+        f"{expected} {2 + last}-{1 + 2 * last}",
+        f"function after {2 + 2 * last}-{9 + 2 * last}",
+    )

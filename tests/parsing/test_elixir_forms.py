@@ -104,3 +104,10 @@ def test_a_comment_is_the_doc_of_the_function_below_it() -> None:
     """What is said in a comment right above a function is searched like a doc."""
     found = cut(f"  # Weighs parcels.\n  def f(x) do\n{BODY}")
     assert next(one.doc for one in found if one.name == "A.f/1") == "Weighs parcels."
+
+
+@pytest.mark.parametrize("atom", [':"weird name"', ":plain?", ':"<|"', ":<>"])
+def test_a_name_may_be_an_atom_that_is_unquoted(atom: str) -> None:
+    """`def unquote(:"a b")(x)` defines `a b/1`."""
+    name = atom[1:].strip('"')
+    assert functions(f"  def unquote({atom})(x) do\n{BODY}") == [f"function A.{name}/1 2-6"]

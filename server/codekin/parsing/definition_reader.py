@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import tree_sitter
 
 from codekin.parsing.languages import Language
-from codekin.parsing.names import NAME_READERS, Definition, Interval, LeadingNode, read_plain_name
+from codekin.parsing.names import NAME_READERS, Definition, Interval, LeadingNode, is_loop_macro, read_plain_name
 from codekin.parsing.trees import ParseTimeout, SyntaxTree, parse, run_query
 from codekin.types import CHUNK_KINDS
 
@@ -46,7 +46,8 @@ def read_definitions(language: Language, tree: SyntaxTree) -> Definition:
         if handler := handlers.get(capture):
             handler(start, -minus_end, node)
         elif capture in CHUNK_KINDS:
-            sweep.define(capture, start, -minus_end)
+            if not is_loop_macro(node):
+                sweep.define(capture, start, -minus_end)
         else:
             sweep.control(start, capture.removeprefix("control."))
     root = sweep.open[0]

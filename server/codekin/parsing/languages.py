@@ -77,7 +77,7 @@ def _row(name: str, extensions: str, grammar: str = "", **differences: Any) -> L
 
 
 _CPP_EXTENSIONS = """.cpp .cc .cxx .c++ .C .h .hpp .hh .hxx .h++ .hp .H .ipp .inl .tpp .txx .tcc .inc .cu .cuh .ixx
-.cppm .ccm .cxxm .c++m .mpp .mxx .ino .mm"""
+.cppm .ccm .cxxm .c++m .mpp .mxx .ino .mm .hip .metal"""
 _C_FAMILY: dict[str, Any] = {
     "separator": "::",
     "token_patterns": token_grammar.C,

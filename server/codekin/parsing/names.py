@@ -130,10 +130,11 @@ def _distinct(names: object) -> tuple[str, ...]:
 KindAndName = tuple[str, str]
 
 _ELIXIR_FOR = re.compile(r"\bfor:\s*(\[[^\]]*\]|[^\s,]+)")
-_UNQUOTED_ATOM = re.compile(r'unquote\(\s*:"?([\w@]+[?!]?|[^\w\s"#()]+)"?\s*\)')
+_UNQUOTED_ATOM = re.compile(r'unquote\(\s*:(?:"([^"\\#\n]+)"|([\w@]+[?!]?|[^\w\s"#()]+))\s*\)')
 _TEMPLATE_ARGUMENTS = re.compile(r"<[^<>]*>")
 _MACRO_WORD = re.compile(r"[A-Z][A-Z0-9_]{2,}")
 _IS_TEST = re.compile("TEST|BENCHMARK|SCENARIO", re.IGNORECASE)
+_PLAIN_NAMES = re.compile(r"\(\w+, ?\w+\)")
 _INLINE = re.compile(r"\binline\s+")
 _NESTED_DECLARATORS = frozenset(
     f"{kind}_declarator" for kind in ("parenthesized", "pointer", "reference", "array", "function")
@@ -208,7 +209,7 @@ def _elixir_head(node: tree_sitter.Node, source: bytes) -> str:
     arity = sum(child.type != "comment" for child in arguments[0].named_children) if arguments else 0
     name = _text(target, source)
     atom = _UNQUOTED_ATOM.fullmatch(name)
-    return f"{atom[1] if atom else name}/{arity}"
+    return f"{(atom[1] or atom[2]) if atom else name}/{arity}"
 
 
 def _without_parentheses(node: tree_sitter.Node) -> tree_sitter.Node:
@@ -244,6 +245,8 @@ def read_c_name(definition: Definition, node: tree_sitter.Node, source: bytes) -
     """A declarator's name without template arguments; `TEST(Suite, Name)` is a test."""
     if definition.kind in {"namespace", "lambda"}:
         return definition.kind, _INLINE.sub("", _text(node, source))
+    if node.type == "string_literal":
+        return definition.kind, _unquoted(_text(node, source))
     node = _innermost_declarator(node)
     text = _text(node, source)
     if node.type == "operator_cast":
@@ -258,6 +261,21 @@ def read_c_name(definition: Definition, node: tree_sitter.Node, source: bytes) -
         sign = " ".join(match[2].split())
         text = f"{_without_template_arguments(match[1]).strip()}operator{' ' if sign[:1].isalnum() else ''}{sign}"
     return (_c_kind(definition, text) if definition.kind == "function" else definition.kind), text
+
+
+def is_loop_macro(node: tree_sitter.Node) -> bool:
+    """Whether a node is a call of a macro in front of a block, `forAll(list, i) {`, that the grammar of C or C++ takes
+    for a function within a function.
+    """
+    if node.type != "function_definition" or node.parent is None or node.parent.type != "compound_statement":
+        return False
+    declarator = node.child_by_field_name("declarator")
+    if declarator is None or declarator.type == "parenthesized_declarator":
+        return True
+    name = declarator.child_by_field_name("declarator")
+    if node.child_by_field_name("type") is not None or name is None or name.type != "identifier":
+        return False
+    return _IS_TEST.search((name.text or b"").decode("utf-8", "replace")) is None
 
 
 def _innermost_declarator(node: tree_sitter.Node) -> tree_sitter.Node:
@@ -299,12 +317,16 @@ def _macro_definition(definition: Definition, node: tree_sitter.Node, source: by
     parameters = declarator.child_by_field_name("parameters") if declarator is not None else None
     around = declarator.parent if declarator is not None else None
     result_type = around.child_by_field_name("type") if around is not None else None
-    if result_type is not None and _is_same_word(source[result_type.end_byte : node.start_byte]):
+    is_split = result_type is not None and _is_same_word(source[result_type.end_byte : node.start_byte])
+    if result_type is not None and is_split:
         # The macro is a separate node, since C requires a type: see `rewriting`.
         word, result_type = source[result_type.start_byte : node.end_byte].decode("utf-8", "replace"), None
+        if not word[:1].isupper():
+            return definition.kind, word
     arguments = " ".join(_text(parameters, source).split()) if parameters is not None else ""
     has_text = '"' in arguments and "=" not in arguments and not arguments.startswith(")")
-    if not _MACRO_WORD.fullmatch(word) and not (has_text and result_type is None):
+    is_test = word.startswith("Test") and bool(_PLAIN_NAMES.fullmatch(arguments))
+    if not _MACRO_WORD.fullmatch(word) and not is_split and not ((has_text or is_test) and result_type is None):
         return None
     if parameters is not None and around is not None and around.type == "function_declarator":
         return _c_kind(definition, text := _text(parameters, source).strip("() \t\r\n")), text

@@ -40,6 +40,12 @@ _OLD_STYLE = re.compile(
     rb"[ \t\r\n]*+\)\s++(?:[A-Za-z_][^;{}]{0,200}+;\s*+){1,24}+\{)",
     re.MULTILINE,
 )
+_NO_RESULT = re.compile(
+    rb"^(?!(?:if|for|while|switch|do|else|return|sizeof|defined)\b)([A-Za-z_])\w(?=\w++[ \t]*+\([ \t\r\n]*+"
+    rb"(?:\w++[ \t\r\n]*+,[ \t\r\n]*+)*+(?:\w++)?+[ \t\r\n]*+\)\s*+(?:[A-Za-z_][^;{}()]{0,200}+;\s*+){0,24}+\{)",
+    re.MULTILINE,
+)
+_MAX_LINE_BYTES = 400
 
 
 def blank_class_macros(source: bytes) -> bytes:
@@ -50,6 +56,17 @@ def blank_class_macros(source: bytes) -> bytes:
 def _blank_pointer_results(source: bytes) -> bytes:
     """Of `char *name(a) char *a; {` the first star goes."""
     return _OLD_STYLE.sub(lambda match: match[1] + _blank(match[2]) + match[3], source)
+
+
+def _split_names_without_result(source: bytes) -> bytes:
+    """Of `main(argc, argv) char **argv; {` and `Test(suite, name) {` the second letter becomes a blank: a type."""
+
+    def split(match: re.Match[bytes]) -> bytes:
+        line = source[max(0, match.start() - _MAX_LINE_BYTES) : match.start()].rstrip().rpartition(b"\n")[2].strip()
+        begins = not line or line.endswith((b";", b"}", b"*/")) or line.startswith((b"#", b"//"))
+        return match[1] + b" " if begins else match[0]
+
+    return _NO_RESULT.sub(split, source)
 
 
 _MODULE_LINE = re.compile(
@@ -90,11 +107,12 @@ def _open_export_blocks(source: bytes) -> bytes:
 
 _BLANK_KINDS = frozenset({"space", "newline", "comment"})
 _MACRO_WORD = re.compile(r"[A-Z][A-Z0-9_]{2,}")
+_C_MACRO_WORD = re.compile(r"[A-Z]\w{2,}")
 _ACCESS_WORDS = frozenset({"public", "private", "protected", "signals", "slots"})
 _SCOPE_WORDS = frozenset({"namespace", "class", "struct", "union", "extern"})
 _PLAIN_ARGUMENTS = re.compile(r"[\w\s,:<>*&]*")
 _MAY_DEFINE = {
-    "c": re.compile(rb"^[A-Z][A-Z0-9_]{2,}[ \t]*+\(", re.MULTILINE),
+    "c": re.compile(rb"^[A-Z]\w{2,}[ \t]*+\(", re.MULTILINE),
     "cpp": re.compile(rb"^[ \t]*+(?:\w+[ \t]*+\([^;{}()\"]{0,200}[\"{(]|[A-Z][A-Z0-9_]{2,}[ \t]*+$)", re.MULTILINE),
 }
 
@@ -178,7 +196,7 @@ def _rewrite_call(sweep: _MacroSweep, start: int) -> bool:
     """Rewrites the macro's call in front of a brace, a text's into a block; whether the brace opens a scope."""
     call = sweep.statement[start:]
     word = sweep.tokens[call[0]].text
-    is_macro = _MACRO_WORD.fullmatch(word) is not None
+    is_macro = (_C_MACRO_WORD if sweep.language == "c" else _MACRO_WORD).fullmatch(word) is not None
     has_text = any(sweep.tokens[at].kind == "string" for at in call)
     if not all(sweep.scopes):
         sweep.gone.update(call if has_text else ())
@@ -337,7 +355,12 @@ _STEPS: Mapping[str, tuple[Callable[[bytes], bytes], ...]] = {
     "elixir": (_replace_letters,),
     "heex": (partial(re.compile(rb"(?<=<)#|(?<=</)#").sub, b"x"),),
     "zig": (partial(re.compile(rb"\bpub(?= )").sub, b"   "),),
-    "c": (blank_class_macros, _blank_pointer_results, partial(_rewrite_macro_definitions, "c")),
+    "c": (
+        blank_class_macros,
+        _blank_pointer_results,
+        partial(_rewrite_macro_definitions, "c"),
+        _split_names_without_result,
+    ),
     "cpp": (
         blank_cuda,
         rewrite_objective_c,

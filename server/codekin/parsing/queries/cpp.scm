@@ -13,6 +13,8 @@
 (operator_cast) @name
 (declaration
   declarator: (init_declarator declarator: (identifier) @name value: (lambda_expression body: (_) @body))) @lambda
+(expression_statement (assignment_expression
+  left: (user_defined_literal (string_literal) @name) right: (lambda_expression body: (_) @body))) @test
 
 ; What stands before a definition and belongs to it
 (template_declaration) @wrapper
