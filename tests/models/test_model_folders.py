@@ -39,7 +39,7 @@ def encoder(folder: Path, family: str = "xlm-roberta", **changes: Any) -> Path:
     return folder
 
 
-def sentence_transformers_pooling(folder: Path, **modes: bool) -> None:
+def sentence_transformers_pooling(folder: Path, **modes: bool | str) -> None:
     """What sentence-transformers writes beside a model."""
     (folder / "1_Pooling").mkdir()
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": 32, **modes}))
@@ -64,8 +64,81 @@ def test_a_pooling_that_is_not_known_is_refused(tmp_path: Path) -> None:
     """Only the known ways of pooling are accepted."""
     folder = encoder(tmp_path / "model")
     sentence_transformers_pooling(folder, pooling_mode_cls_token=True, pooling_mode_max_tokens=True)
-    with pytest.raises(ModelError, match="pools by pooling_mode_cls_token, pooling_mode_max_tokens"):
+    with pytest.raises(ModelError, match="pools by cls_token, max_tokens"):
         load_embedder(str(folder), EXACT)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta"])
+@pytest.mark.parametrize(
+    ("modes", "modules"),
+    [({"pooling_mode_cls_token": True}, False), ({"pooling_mode": "cls"}, True), ({"pooling_mode": "cls"}, False)],
+)
+def test_pooling_is_read_in_every_form(tmp_path: Path, family: str, modes: dict[str, Any], modules: bool) -> None:
+    """By a flag or by a name, and from its usual folder where no modules.json names one."""
+    folder = encoder(tmp_path / "model", family)
+    sentence_transformers_pooling(folder, **modes)
+    if not modules:
+        (folder / "modules.json").unlink()
+    assert find_model(str(folder)).pooling == "first"
+
+
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ({"path": "2_Dense", "type": "sentence_transformers.models.Dense"}, "pass through Dense"),
+        ({"path": "../other/1_Pooling", "type": "sentence_transformers.models.Pooling"}, "outside its own"),
+    ],
+)
+def test_modules_that_change_the_vectors_or_lead_out_are_refused(
+    tmp_path: Path, row: dict[str, str], sentence: str
+) -> None:
+    """A dense layer would be left out in silence, and another model's pooling is not this one's."""
+    folder = encoder(tmp_path / "model")
+    (folder / "modules.json").write_text(json.dumps([row]))
+    with pytest.raises(ModelError, match=sentence):
+        load_embedder(str(folder), EXACT)
+
+
+ODD_CONFIGS: list[tuple[str, dict[str, Any]]] = [
+    ("xlm-roberta", {"num_hidden_layers": -1}),
+    ("xlm-roberta", {"layer_norm_eps": None}),
+    ("xlm-roberta", {"layer_norm_eps": "small"}),
+    ("xlm-roberta", {"bos_token_id": 10_000_000}),
+    ("xlm-roberta", {"pad_token_id": None}),
+    ("xlm-roberta", {"pad_token_id": 10_000_000}),
+    ("xlm-roberta", {"position_embedding_type": "relative_key"}),
+    ("bert", {"position_embedding_type": "relative_key_query"}),
+    ("bert", {"num_attention_heads": 5}),
+    ("bert", {"layer_norm_eps": "small"}),
+    ("bert", {"hidden_act": "relu"}),
+    ("llama", {"num_hidden_layers": -1}),
+    ("llama", {"num_attention_heads": 0}),
+    ("llama", {"eos_token_id": [[1]]}),
+    ("llama", {"bos_token_id": "a"}),
+    ("llama", {"rope_scaling": "x"}),
+    ("llama", {"rope_scaling": {"type": "yarn", "factor": 4}}),
+    ("llama", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}),
+    ("gpt_bigcode", {"scale_attn_weights": False}),
+]
+
+
+@pytest.mark.parametrize(("family", "changes"), ODD_CONFIGS)
+def test_an_odd_config_is_one_sentence(tmp_path: Path, family: str, changes: dict[str, Any]) -> None:
+    """What the code here does not compute, or no model can have, is refused before it serves."""
+    is_encoder = family in ("bert", "xlm-roberta")
+    folder = tmp_path / "model"
+    (encoder if is_encoder else tiny_checkpoints.generator)(folder, family)
+    edit_json(folder / "config.json", **changes)
+    with pytest.raises(CodekinError):
+        (load_embedder if is_encoder else load_generator)(str(folder), EXACT)
+
+
+def test_positions_without_end_are_read_in_part(tmp_path: Path) -> None:
+    """A config that claims 10^15 positions costs no memory for them."""
+    folder = tiny_checkpoints.generator(tmp_path / "model", "llama")
+    edit_json(folder / "config.json", max_position_embeddings=10**15)
+    model = load_generator(str(folder), EXACT)
+    assert len(model.generate(model.prompt("def f"), tiny_sampling()).tokens) > 0
 
 
 def test_a_bert_that_pools_by_its_first_token_does(tmp_path: Path) -> None:
@@ -80,6 +153,10 @@ def test_positions_of_xlm_roberta_begin_behind_the_padding(tmp_path: Path) -> No
     """Of 66 positions with padding at 1, texts get 64; a longer text is cut and counted."""
     embedder = load_embedder(str(encoder(tmp_path / "model")), EXACT)
     assert embedder.longest == 64
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    del config["pad_token_id"]
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    assert find_model(str(tmp_path / "model")).context == 64
     assert embedder.embed(["x " * 500]).shape == (1, 32)
     assert embedder.truncated == 1
 

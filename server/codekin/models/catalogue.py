@@ -29,11 +29,12 @@ MAX_GGUF_VOCABULARY = 262_144
 MAX_JSON_BYTES = 64 << 20
 """Of a config, an index or a tokenizer.json; the largest vocabularies take half of it."""
 
-_POOLING_MODES = {
-    "pooling_mode_cls_token": "first",
-    "pooling_mode_mean_tokens": "mean",
-    "pooling_mode_lasttoken": "last",
-}
+MAX_CONTEXT = 1 << 20
+"""So many tokens of a text are read at most, whatever a model claims."""
+
+_POOLING_MODES = {"cls_token": "first", "cls": "first", "mean_tokens": "mean", "mean": "mean", "lasttoken": "last"}
+_KNOWN_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
+_ABSOLUTE_POSITIONS = frozenset({"bert", "xlm-roberta"})
 INFILLS = ("", "codellama", "starcoder", "qwen2", "deepseek")
 DEFAULT_QUANTISATION = "q4_k_m"
 """Of a hub repository with several GGUF files: the usual compromise between size and quality."""
@@ -219,15 +220,18 @@ def model_from_folder(folder: Path) -> ModelSpec:
 
 
 def _spec_from_config(folder: Path, config: Mapping[str, Any], architecture: str, role: Role) -> ModelSpec:
-    hidden = int(config.get("hidden_size") or config["n_embd"])
-    layers = int(config.get("num_hidden_layers") or config["n_layer"])
-    heads = int(config.get("num_attention_heads") or config["n_head"])
+    hidden = _read_size(config, "hidden_size", "n_embd")
+    layers = _read_size(config, "num_hidden_layers", "n_layer")
+    heads = _read_size(config, "num_attention_heads", "n_head")
     groups = 1 if config.get("multi_query") else int(config.get("num_key_value_heads") or heads)
-    ends = config.get("eos_token_id")
-    end_ids = tuple(ends) if isinstance(ends, list) else () if ends is None else (int(ends),)
-    context = int(config.get("max_position_embeddings") or config["n_positions"])
+    if hidden % heads and not config.get("head_dim"):
+        raise ValueError(f"a width of {hidden} is no multiple of {heads} heads")
+    end_ids = _read_ids(config, "eos_token_id")
+    context = min(_read_size(config, "max_position_embeddings", "n_positions"), MAX_CONTEXT)
     if architecture == "xlm-roberta":  # its positions begin behind the one of the padding token
-        context -= int(config.get("pad_token_id") or 0) + 1
+        context -= int(config.get("pad_token_id", 1)) + 1
+    if config.get("position_embedding_type", "absolute") != "absolute" and architecture in _ABSOLUTE_POSITIONS:
+        raise CheckpointError(f"positions of type {config['position_embedding_type']!r} are not supported")
     width = 4 if (config.get("dtype") or config.get("torch_dtype")) == "float32" else 2
     return ModelSpec(
         key=folder.name,
@@ -245,15 +249,32 @@ def _spec_from_config(folder: Path, config: Mapping[str, Any], architecture: str
         layers=layers,
         hidden=hidden,
         inner=int(config.get("intermediate_size") or config.get("n_inner") or 4 * hidden),
-        vocabulary=int(config["vocab_size"]),
+        vocabulary=_read_size(config, "vocab_size"),
         parameters=sum(file.stat().st_size for file in folder.glob("*.safetensors")) // width,
         summary=f"A {architecture} checkpoint in a folder of yours.",
     )
 
 
+def _read_size(config: Mapping[str, Any], *names: str) -> int:
+    """The first of some keys of a config that is there, as a positive number; raises ValueError."""
+    name, value = next(((name, config[name]) for name in names if config.get(name) is not None), (names[0], None))
+    if not isinstance(value, int) or value < 1:
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _read_ids(config: Mapping[str, Any], name: str) -> tuple[int, ...]:
+    """One token id or several, of the vocabulary; raises ValueError for others."""
+    found = config.get(name)
+    ids = tuple(found) if isinstance(found, list) else () if found is None else (found,)
+    if not all(isinstance(each, int) and each < _read_size(config, "vocab_size") for each in ids):
+        raise ValueError(f"{name} is {found!r}")
+    return ids
+
+
 def _read_begin_id(folder: Path, config: Mapping[str, Any], architecture: str) -> int | None:
     """The id that the model's own tokenizer puts before a text; not every Llama has one."""
-    begin = config.get("bos_token_id")
+    begin = next(iter(_read_ids(config, "bos_token_id")), None)
     if architecture in ("bert", "xlm-roberta"):
         return begin
     tokenizer, about = (_read_json_if_there(folder / name) for name in ("tokenizer.json", "tokenizer_config.json"))
@@ -288,19 +309,33 @@ def read_json(path: Path) -> dict[str, Any]:
 def _read_pooling(folder: Path, architecture: str) -> str:
     """How sentence-transformers pools this model, by its modules.json; else what its architecture does as a rule.
 
-    Raises CheckpointError for a way that is not known here.
+    Raises CheckpointError for a way that is not known here, and for modules behind it that change the vectors.
     """
-    path = folder / "modules.json"
-    if not path.exists():
-        return "last" if architecture == "qwen2" else "mean"
-    rows = json.loads(read_bounded(path, MAX_JSON_BYTES))
-    folders = [str(row.get("path")) for row in rows if str(row.get("type", "")).endswith("Pooling")]
-    config = read_json(folder / folders[0] / "config.json") if folders else {}
-    modes = {name for name, is_on in config.items() if name.startswith("pooling_mode_") and is_on is True}
+    path = _pooling_folder(folder)
+    if path is None:
+        return "last" if architecture == "qwen2" and not (folder / "modules.json").exists() else "mean"
+    config = read_json(path / "config.json")
+    flags = {name.removeprefix("pooling_mode_") for name, is_on in config.items() if is_on is True} - {"include_prompt"}
+    modes = flags | ({str(config["pooling_mode"])} if config.get("pooling_mode") else set())
     known = [_POOLING_MODES[mode] for mode in modes if mode in _POOLING_MODES]
     if modes and (len(known) != 1 or len(modes) != 1):
         raise CheckpointError(f"{folder} pools by {', '.join(sorted(modes))}, which is not supported; choose another.")
     return known[0] if known else "mean"
+
+
+def _pooling_folder(folder: Path) -> Path | None:
+    """The folder of the pooling module, which modules.json names; raises CheckpointError."""
+    path = folder / "modules.json"
+    if not path.exists():
+        return folder / "1_Pooling" if (folder / "1_Pooling" / "config.json").exists() else None
+    rows = json.loads(read_bounded(path, MAX_JSON_BYTES))
+    kinds = [str(row.get("type", "")).rpartition(".")[2] for row in rows]
+    if foreign := sorted(set(kinds) - _KNOWN_MODULES):
+        raise CheckpointError(f"its vectors pass through {', '.join(foreign)}, which is not supported")
+    found = [folder / str(row.get("path")) for row, kind in zip(rows, kinds, strict=True) if kind == "Pooling"]
+    if not all(each.resolve().is_relative_to(folder.resolve()) for each in found):
+        raise CheckpointError(f"{path} names a folder outside its own")
+    return found[0] if found else None
 
 
 @cache

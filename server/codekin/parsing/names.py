@@ -264,9 +264,7 @@ def read_c_name(definition: Definition, node: tree_sitter.Node, source: bytes) -
 
 
 def is_loop_macro(node: tree_sitter.Node) -> bool:
-    """Whether a node is a call of a macro in front of a block, `forAll(list, i) {`, that the grammar of C or C++ takes
-    for a function within a function.
-    """
+    """Whether a function within a function of C or C++ is a macro in front of a block, `forAll(list, i) {`."""
     if node.type != "function_definition" or node.parent is None or node.parent.type != "compound_statement":
         return False
     declarator = node.child_by_field_name("declarator")

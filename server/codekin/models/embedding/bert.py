@@ -159,6 +159,8 @@ def build_bert(
     """
     if config.get("model_type", "bert") != "bert" or config.get("hidden_act", "gelu") != "gelu":
         raise CheckpointError("The encoder's config.json is not a BERT with gelu; use a checkpoint of that kind.")
+    if not isinstance(config.get("layer_norm_eps", 1e-12), float | int):
+        raise CheckpointError("The encoder's layer_norm_eps is no number; fetch the model again.")
     read = _BertTensorReader(tensors, kernel.dtype)
     width, inner = int(config["hidden_size"]), int(config["intermediate_size"])
     token_embeddings = read.tensor("embeddings.word_embeddings.weight", (int(config["vocab_size"]), width))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from torch import nn
 
@@ -39,6 +40,12 @@ _DROPOUT_SETTINGS = (
     "hidden_dropout",
     "dropout",
 )
+
+_UNLOADABLE = (
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError, RuntimeError, TypeError),
+    *(ValueError, SafetensorError, StrictDataclassError),
+)
+"""What transformers raises for configs that no model has."""
 
 
 def load_pretrained(
@@ -127,13 +134,13 @@ def load_module(model: ModelSpec, folder: Path, dtype: torch.dtype) -> nn.Module
         "bert": "BertModel",
         "xlm-roberta": "XLMRobertaModel",
     }
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    # Since transformers 5.2 this switches Qwen2 between causal and bidirectional attention.
-    config.is_causal, config.use_cache = model.causal, False
-    for name in _DROPOUT_SETTINGS:  # what is trained here sees a text as what serves does
-        if hasattr(config, name):
-            setattr(config, name, 0.0)
     try:
+        config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        # Since transformers 5.2 this switches Qwen2 between causal and bidirectional attention.
+        config.is_causal, config.use_cache = model.causal, False
+        for name in _DROPOUT_SETTINGS:  # what is trained here sees a text as what serves does
+            if hasattr(config, name):
+                setattr(config, name, 0.0)
         module, report = getattr(transformers, classes[model.architecture]).from_pretrained(
             folder,
             config=config,
@@ -143,7 +150,7 @@ def load_module(model: ModelSpec, folder: Path, dtype: torch.dtype) -> nn.Module
             attn_implementation="sdpa",
             output_loading_info=True,
         )
-    except (OSError, RuntimeError, ValueError, KeyError, SafetensorError) as error:
+    except _UNLOADABLE as error:
         raise CheckpointError(f"{folder} cannot be loaded ({_first_line(error)}); fetch the model again.") from error
     missing = [name for name in report["missing_keys"] if "pooler" not in name]
     if missing or report.get("mismatched_keys"):

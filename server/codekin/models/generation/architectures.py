@@ -10,7 +10,7 @@ from torch import Tensor
 
 from codekin.errors import CheckpointError, ModelError
 from codekin.models import planner
-from codekin.models.catalogue import ModelSpec, find_model, read_json
+from codekin.models.catalogue import MAX_CONTEXT, ModelSpec, find_model, read_json
 from codekin.models.checkpoints import expected_digest
 from codekin.models.generation.decoder import Decoder, DecoderBlock, DecoderShape, NormWeights, rotation_tables
 from codekin.models.generation.generator import LocalGenerator
@@ -35,7 +35,7 @@ def build_decoder(
         raise CheckpointError(f"A {family} cannot generate here; there are {', '.join(_FAMILIES)}.")
     try:
         shape = _SHAPES[family](config)
-    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, ArithmeticError) as error:
         raise CheckpointError(
             f"The config of the {family} cannot be used ({error!r}); fetch the model again."
         ) from error
@@ -174,7 +174,7 @@ def _rotary_shape(config: Mapping[str, Any], gated: bool, rms: bool) -> DecoderS
     heads = int(config["num_attention_heads"])
     hidden = int(config["hidden_size"])
     window = config.get("sliding_window") if config.get("use_sliding_window", not gated) else None
-    context = int(config["max_position_embeddings"])
+    context = min(int(config["max_position_embeddings"]), MAX_CONTEXT)
     theta, stretch = _rotation(config)
     return DecoderShape(
         layers=int(config["num_hidden_layers"]),
@@ -196,17 +196,22 @@ def _rotary_shape(config: Mapping[str, Any], gated: bool, rms: bool) -> DecoderS
 
 def _rotation(config: Mapping[str, Any]) -> tuple[float, float]:
     """Base and stretch of the rotary positions."""
-    rotary = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    kind = rotary.get("rope_type") or rotary.get("type") or "default"
-    if kind not in {"default", "linear"}:
-        raise CheckpointError(f"Positions of type {kind!r} are not supported; choose another model.")
-    stretch = float(rotary["factor"]) if kind == "linear" else 1.0
+    given = [config.get("rope_parameters") or {}, config.get("rope_scaling") or {}]
+    rotary = {**given[0], **given[1]}
+    kinds = {found.get("rope_type") or found.get("type") or "default" for found in given if found}
+    if not kinds <= {"default", "linear"} or rotary.get("partial_rotary_factor", 1) != 1:
+        raise CheckpointError(
+            f"Positions of type {', '.join(sorted(map(repr, kinds)))} are not supported; choose another model."
+        )
+    stretch = float(rotary["factor"]) if "linear" in kinds else 1.0
     return float(rotary.get("rope_theta") or config.get("rope_theta") or 10000.0), stretch
 
 
 def _bigcode_shape(config: Mapping[str, Any]) -> DecoderShape:
     if not config.get("multi_query", True):
         raise CheckpointError("A GPTBigCode without multi-query attention is not supported; choose another model.")
+    if not config.get("scale_attn_weights", True):
+        raise CheckpointError("A GPTBigCode without scaled attention is not supported; choose another model.")
     hidden, heads = int(config["n_embd"]), int(config["n_head"])
     return DecoderShape(
         layers=int(config["n_layer"]),
