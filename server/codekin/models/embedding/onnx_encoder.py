@@ -121,7 +121,7 @@ def open_session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
 
 
 def split_by_length(lengths: Sequence[int], parts: int = 1) -> list[list[int]]:
-    """Positions of texts of one length together, longest first; a group is cut where `parts` threads can share it."""
+    """Positions of texts of one length together, longest first; for `parts` threads groups are cut, most tokens first."""
     groups: dict[int, list[int]] = {}
     for at in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
         groups.setdefault(lengths[at], []).append(at)
@@ -129,11 +129,12 @@ def split_by_length(lengths: Sequence[int], parts: int = 1) -> list[list[int]]:
         return list(groups.values())
     most = max(MIN_PART_TOKENS, -(-sum(lengths) // parts))
     sizes = {length: max(1, most // max(1, length)) for length in groups}
-    return [
-        group[start : start + sizes[length]]
+    pieces = [
+        (length, group[start : start + sizes[length]])
         for length, group in groups.items()
         for start in range(0, len(group), sizes[length])
     ]
+    return [piece for _, piece in sorted(pieces, key=lambda one: -one[0] * len(one[1]))]
 
 
 def load_onnx_encoder(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> OnnxEncoder:
