@@ -10,11 +10,12 @@ from codekin import parsing
 from codekin.protocols import TextKind, Vectors
 from codekin.ranking import count_similar, find_duplicates, find_similar, search_code
 from codekin.ranking.hits import build_hit, drop_noise
-from codekin.ranking.name_meaning import add_name_meaning
+from codekin.ranking.name_meaning import add_name_meaning, embed_frequent_words
 from codekin.ranking.query import looks_like_code
 from codekin.ranking.scoring import Ranking
 from codekin.ranking.similar import parse_snippet
 from codekin.storage import ChunkIndex, FileState
+from codekin.storage.terms import split_subtokens
 from codekin.types import Chunk, Filters, Hit, SearchRequest
 from fakes import FakeEmbedder
 
@@ -143,6 +144,30 @@ def test_a_name_that_means_the_same_in_other_words_stands_higher(index: ChunkInd
     vector = _Synonyms(space="synonyms").embed(["surface"])[0]
     best = add_name_meaning(view.snapshot, ranking, vector, _Synonyms(space="synonyms"), 0.4).rows[0]
     assert "area" in view.snapshot.names.name(int(view.snapshot.columns.name[best]))
+
+
+class _Remembering(_Synonyms):
+    """Keeps what it was asked for."""
+
+    def embed(self, texts: Sequence[str], kind: TextKind = "passage") -> Vectors:
+        """Unit vectors (len(texts), dimensions)."""
+        self.__dict__.setdefault("asked", []).extend(texts)
+        return super().embed(texts, kind)
+
+
+def test_a_question_waits_for_no_word_that_was_embedded_before(index: ChunkIndex) -> None:
+    """The words of a repository's names are embedded once, before anybody asks."""
+    view, embedder = index.view(), _Remembering(space="remembering")
+    rows = np.arange(len(view.snapshot))
+    alike = np.zeros(len(rows), np.float32)
+    embed_frequent_words(view.snapshot, embedder)
+    before = len(embedder.asked)
+    assert "area" in embedder.asked
+    embed_frequent_words(view.snapshot, embedder)
+    vector = _Synonyms(space="synonyms").embed(["surface"])[0]
+    add_name_meaning(view.snapshot, Ranking(rows, alike, alike, alike), vector, embedder, 0.4)
+    paths = {word for path in view.snapshot.paths.values() for word in split_subtokens(path)}
+    assert set(embedder.asked[before:]) <= paths
 
 
 def test_a_large_encoder_is_not_asked_for_single_words(index: ChunkIndex) -> None:

@@ -5,6 +5,7 @@
 
 from codekin.ranking.evaluation import evaluate_patterns, evaluate_retrieval
 from codekin.ranking.hits import drop_noise
+from codekin.ranking.name_meaning import embed_frequent_words
 from codekin.ranking.reuse import ExistingCode, find_existing
 from codekin.ranking.search import search_code
 from codekin.ranking.similar import count_similar, find_duplicates, find_similar
@@ -13,6 +14,7 @@ __all__ = [
     "ExistingCode",
     "count_similar",
     "drop_noise",
+    "embed_frequent_words",
     "evaluate_patterns",
     "evaluate_retrieval",
     "find_duplicates",

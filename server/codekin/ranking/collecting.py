@@ -12,7 +12,7 @@ from codekin.ranking.scoring import Ranking
 from codekin.storage import ChunkIndex
 from codekin.storage.reader import IndexView
 from codekin.storage.snapshot import IndexSnapshot
-from codekin.storage.terms import TermStatistics, unpack_terms
+from codekin.storage.terms import unpack_terms
 from codekin.types import Chunk
 
 SAME_FILE_SHARE = 0.9
@@ -28,7 +28,7 @@ def spread_ranking(view: IndexView, ranking: Ranking, limit: int, above: float) 
     """The ranking in which repetitions of a file or a text are lower; scores over `above` stay as they are."""
     scores = ranking.scores.astype(np.float64)
     count = min(len(ranking.rows), max(_CONSIDERED, 2 * limit))
-    rows = ranking.rows[:count].tolist()
+    texts = [_read_terms(view, row) for row in ranking.rows[:count].tolist()]
     files = view.snapshot.columns.file[ranking.rows[:count]].tolist()
     waiting, taken = list(range(count)), Counter[int]()
     while waiting and taken.total() < limit:
@@ -40,27 +40,36 @@ def spread_ranking(view: IndexView, ranking: Ranking, limit: int, above: float) 
                 continue
             if files[at] == files[best]:
                 scores[at] *= SAME_FILE_SHARE if taken[files[best]] > _FREE_PLACES else 1.0
-            elif view.term_statistics is not None:
-                is_copy = _is_near_copy(view.snapshot, view.term_statistics, rows[best], rows[at])
-                scores[at] *= NEAR_COPY_SHARE if is_copy else 1.0
+            elif _are_near_copies(texts[best], texts[at]):
+                scores[at] *= NEAR_COPY_SHARE
     return ranking.with_scores(scores.astype(np.float32))
 
 
-def _is_near_copy(snapshot: IndexSnapshot, term_statistics: TermStatistics, row: int, other: int) -> bool:
-    """Whether two chunks of different files share nearly all of their terms."""
-    columns = snapshot.columns
-    if columns.content[row] == columns.content[other]:
+@dataclass(frozen=True, slots=True)
+class _TermsOfChunk:
+    """The content and language of a chunk, by number, and its terms; none where they are not known."""
+
+    content: int
+    language: int
+    terms: frozenset[int]
+
+
+def _read_terms(view: IndexView, row: int) -> _TermsOfChunk:
+    content, language = int(view.snapshot.columns.content[row]), int(view.snapshot.columns.language[row])
+    packed = view.term_statistics.texts.get(content) if view.term_statistics is not None else None
+    terms = frozenset(unpack_terms(packed)[0].tolist()) if packed is not None else frozenset[int]()
+    return _TermsOfChunk(content, language, terms)
+
+
+def _are_near_copies(one: _TermsOfChunk, other: _TermsOfChunk) -> bool:
+    """Whether two chunks share nearly all of their terms."""
+    if one.content == other.content:
         return True
-    if columns.language[row] != columns.language[other]:
+    fewer, more = sorted((len(one.terms), len(other.terms)))
+    if one.language != other.language or not fewer or fewer < _NEAR_COPY * more:
         return False
-    texts = [term_statistics.texts.get(int(columns.content[one])) for one in (row, other)]
-    if texts[0] is None or texts[1] is None or not len(texts[0]) or not len(texts[1]):
-        return False
-    if not _NEAR_COPY <= len(texts[0]) / len(texts[1]) <= 1 / _NEAR_COPY:
-        return False
-    one, two = unpack_terms(texts[0])[0], unpack_terms(texts[1])[0]
-    shared = len(np.intersect1d(one, two, assume_unique=True))
-    return shared >= _NEAR_COPY * (len(one) + len(two) - shared)
+    shared = len(one.terms & other.terms)
+    return shared >= _NEAR_COPY * (fewer + more - shared)
 
 
 _FETCH_BATCH = 12

@@ -1,5 +1,6 @@
 """The meaning of names: one that means what a question says stands higher, though it shares no word with it."""
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from functools import lru_cache
 from threading import Lock
@@ -15,6 +16,9 @@ from codekin.storage.terms import split_subtokens
 _NAMES_EMBEDDED, _WORDS_EMBEDDED = 64, 96
 """How many of the best have the meaning of their names compared, and how many new words a question waits for; a name
 with others counts as the usual one of the best until a later question."""
+
+_FREQUENT_WORDS, _WORDS_AT_ONCE = 2_000, 16
+"""How many words of a repository's names are embedded before they are needed, so many at once: a question may wait."""
 
 _LARGEST_QUICK_ENCODER = 512
 """Dimensions of the largest encoder that embeds single words: a larger one would take seconds for them."""
@@ -54,6 +58,23 @@ def add_name_meaning(  # noqa: PLR0913, PLR0917 - what is ranked, and what a que
     added = np.zeros(len(ranking.rows), np.float32)
     added[: len(meant)] = np.nan_to_num(meant, nan=usual)
     return ranking.with_scores(ranking.scores + np.float32(weight) * added)
+
+
+def embed_frequent_words(snapshot: IndexSnapshot, embedder: Embedder) -> None:
+    """Embeds the words that are most frequent in a repository's names, so that no question has to."""
+    if embedder.dimensions > _LARGEST_QUICK_ENCODER:
+        return
+    names = map(snapshot.names.name, np.unique(snapshot.columns.name).tolist())
+    counts = Counter(word for name in names for word in split_subtokens(name) if len(word) > 1)
+    _embed_words(embedder, ())
+    known = _words_of_space(embedder.space)
+    wanted = [word for word, _ in counts.most_common(_FREQUENT_WORDS) if word not in known]
+    for start in range(0, len(wanted), _WORDS_AT_ONCE):
+        some = wanted[start : start + _WORDS_AT_ONCE]
+        rows = embedder.embed(some)  # without the lock: the thread may be of the lowest priority
+        with _WORDS_LOCK:
+            if "" in known:
+                known.update(zip(some, rows - known[""], strict=True))
 
 
 def _nearness(words: Sequence[Vectors | None], vector: Vectors) -> float:

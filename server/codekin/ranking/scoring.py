@@ -5,7 +5,7 @@ signal become candidates, and the spread comes from a fixed sample, so that a sc
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -51,14 +51,13 @@ _BEST_CROSS_LANGUAGE_TEXT = 0.3
 
 @dataclass(frozen=True, slots=True)
 class TextSignal:
-    """The lexical side of one query; `text_index` finds candidates and may be missing."""
+    """The lexical side of one query; `text_index` finds candidates by the `counts` of its tokens and may be missing."""
 
     snapshot: IndexSnapshot
     term_statistics: TermStatistics
     text_index: TextIndex | None
     load_terms: Callable[[TermStatistics, RowNumbers], None]
-    text: str
-    name: str
+    counts: Mapping[str, int]
     language: str | None
     query_terms: QueryTerms
     is_question: bool
@@ -67,11 +66,10 @@ class TextSignal:
         """The best matching rows that are allowed, best first."""
         if self.text_index is None:
             return np.zeros(0, np.int64)
-        counts = Counter(tokenize_for_search(self.text)) + Counter(tokenize_for_search(self.name))
         label = None if language is None else self.snapshot.languages.words()[language]
         files = None if allowed.all() else np.flatnonzero(np.bincount(self.snapshot.columns.file[allowed])).tolist()
         try:
-            ids, _ = self.text_index.search(TextQuery(counts, label, files), limit)
+            ids, _ = self.text_index.search(TextQuery(self.counts, label, files), limit)
         except StoreError:
             return np.zeros(0, np.int64)
         rows = self._rows(ids)
@@ -280,7 +278,8 @@ def fuse_signals(view: IndexView, query: RankingQuery, mask: RowMask, *, limit: 
     if view.term_statistics is not None and query.text.strip():
         reading = view.snapshot, view.term_statistics, view.text_index, view.load_terms
         terms = prepare_query_terms(count_terms(query.text))
-        words = TextSignal(*reading, query.text, query.name, query.language, terms, query.is_question)
+        counts = Counter([*tokenize_for_search(query.text), *tokenize_for_search(query.name)])
+        words = TextSignal(*reading, counts, query.language, terms, query.is_question)
     known = build_dense_signal(view.dense, view.snapshot, query.vector, query.language, is_question=query.is_question)
     prepared = _PreparedQuery(view.snapshot, known, words)
     groups = _select_candidates(prepared, mask, exact=exact)

@@ -200,6 +200,7 @@ class TextIndexReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._sound_files: set[str] = set()
+        self._last_wanted: tuple[Mapping[str, int], list[tuple[tantivy.Occur, tantivy.Query]]] | None = None
         self._schema = build_schema()
         self._index = self._run(lambda: tantivy.Index.open(str(folder)))
         self.stamp = TextIndexStamp()
@@ -212,6 +213,7 @@ class TextIndexReader:
             raise StoreError(f"the text index is damaged ({broken})")
         self._run(self._index.reload)
         self._searcher = self._run(self._index.searcher)
+        self._last_wanted = None
         self.stamp = stamp
         self._sizes = segment_sizes(self.folder)
 
@@ -242,11 +244,20 @@ class TextIndexReader:
 
     def _build_query(self, query: TextQuery) -> tantivy.Query:
         parts = [(tantivy.Occur.Must, tantivy.Query.const_score_query(one, 0.0)) for one in self._conditions(query)]
-        for term in self._select_terms(query.counts):
+        return tantivy.Query.boolean_query([*parts, *self._wanted(query.counts)])
+
+    def _wanted(self, counts: Mapping[str, int]) -> list[tuple[tantivy.Occur, tantivy.Query]]:
+        """What should be in a match; kept for the next query of the same counts, in another language."""
+        kept = self._last_wanted
+        if kept is None or kept[0] is not counts:
+            kept = self._last_wanted = counts, list(self._weighted_queries(counts))
+        return kept[1]
+
+    def _weighted_queries(self, counts: Mapping[str, int]) -> Iterator[tuple[tantivy.Occur, tantivy.Query]]:
+        for term in self._select_terms(counts):
             for name, boost in _FIELD_BOOSTS.items():
                 one = tantivy.Query.term_query(self._schema, name, term.text, index_option="freq")
-                parts.append((tantivy.Occur.Should, tantivy.Query.boost_query(one, term.weight * boost)))
-        return tantivy.Query.boolean_query(parts)
+                yield tantivy.Occur.Should, tantivy.Query.boost_query(one, term.weight * boost)
 
     def _conditions(self, query: TextQuery) -> Iterator[tantivy.Query]:
         if query.language is not None:

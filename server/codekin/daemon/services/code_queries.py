@@ -139,7 +139,7 @@ CONTEXT_LINES_BEFORE, CONTEXT_LINES_AFTER, MAX_SNIPPET_LINES = 20, 6, 16
 
 MIN_SNIPPET_SCORE, MAX_SNIPPETS = 0.35, 8
 
-WARM_UP_CODE = "def add(one, other), do: one + other"
+WARM_UP_CODE, WARM_UP_WORDS = "def add(one, other), do: one + other", "where the sum of two numbers is computed"
 
 NO_INDEX = "the index has just been begun"
 NO_VECTORS = "the index holds no vectors yet"
@@ -229,6 +229,13 @@ class CodeQueries:
         if not self.engine.is_remote:
             self.matching(workspace, SearchRequest(WARM_UP_CODE))
             self.similar_to_chunk(workspace, chunk_of_snippet(WARM_UP_CODE, "elixir"), Filters(), 1)
+            self._warm_up_words(workspace)
+
+    def _warm_up_words(self, workspace: OpenWorkspace) -> None:
+        """Answers a question of words once, and embeds those that names are made of."""
+        self.matching(workspace, SearchRequest(WARM_UP_WORDS))
+        if workspace.has_index() and (embedder := self._query_embedder(workspace)) is not None:
+            ranking.embed_frequent_words(workspace.index().view().snapshot, embedder)
 
     def existing(
         self, workspace: OpenWorkspace, chunks: Sequence[Chunk], min_score: float

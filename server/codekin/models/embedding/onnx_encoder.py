@@ -121,7 +121,7 @@ def open_session(graph: bytes, threads: int) -> onnxruntime.InferenceSession:
 
 
 def split_by_length(lengths: Sequence[int], parts: int = 1) -> list[list[int]]:
-    """Positions of texts of one length together, longest first; for `parts` threads groups are cut, most tokens first."""
+    """Positions of texts of one length together, longest first; `parts` threads get them cut, large ones first."""
     groups: dict[int, list[int]] = {}
     for at in sorted(range(len(lengths)), key=lambda at: -lengths[at]):
         groups.setdefault(lengths[at], []).append(at)
