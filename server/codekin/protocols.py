@@ -242,10 +242,10 @@ class Generator(Protocol):
 class TextQuery:
     """What a text index looks for: how often each term occurs in the query, and what a match must be in.
 
-    `files` are file numbers; None for all.
+    Other words for the query's own count less than one, but over .25. `files` are file numbers; None for all.
     """
 
-    counts: Mapping[str, int]
+    counts: Mapping[str, float]
     language: str | None = None
     files: Sequence[int] | None = None
 

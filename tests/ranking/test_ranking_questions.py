@@ -7,8 +7,8 @@ import pytest
 from codekin import parsing
 from codekin.models.loading import load_embedder
 from codekin.ranking import search_code
-from codekin.ranking.abbreviations import spell_out
-from codekin.ranking.helpers import helped_by
+from codekin.ranking.expansion import expand_words, forms_of, spell_out, synonyms_of
+from codekin.ranking.names import helped_by
 from codekin.storage import ChunkIndex, FileState
 from codekin.types import SearchRequest
 
@@ -46,6 +46,8 @@ end
         ("stop", "stages of a pipeline", ()),
         ("mph", "mph in miles per hour", ()),
         ("mph", "", ()),
+        ("lru", "evict the least recently used entry", ("least", "recently", "used")),
+        ("lru", "lists of users", ()),
     ],
 )
 def test_an_abbreviation_means_the_words_of_the_question_that_it_is_made_of(
@@ -78,6 +80,70 @@ def _answers(folder: Path, files: dict[str, str], text: str) -> list[str]:
             index.replace_file(path, FileState(len(code), 1, 1, path, chunks[0].language), chunks)
         index.flush(force=True)
         return [hit.name for hit in search_code(index, None, SearchRequest(text))]
+
+
+ERROR = """defmodule Shop.Error do
+  @secret ["token"]
+
+  def redacted(error) do
+    cleaned = Map.drop(error.env, @secret)
+    %{error | env: cleaned}
+  end
+
+  def retry_later(error, seconds) do
+    Process.send_after(self(), error, seconds)
+    :ok
+  end
+end
+"""
+
+ERROR_TEST = """defmodule Shop.ErrorTest do
+  use ExUnit.Case
+
+  test "redacts what nobody may read before it reaches the journal" do
+    error = Shop.Error.redacted(%{env: %{}})
+    assert error
+  end
+end
+"""
+
+
+def test_a_test_says_what_the_tested_function_does(tmp_path: Path) -> None:
+    """The function's own text has no word of the question; the name of its test has most of them."""
+    files = {"lib/error.ex": ERROR, "test/error_test.exs": ERROR_TEST, "lib/publisher.ex": PUBLISHER}
+    question = "what nobody may read must not reach the journal"
+    assert "Shop.Error.redacted/1" in _answers(tmp_path / "with", files, question)[:2]
+    del files["test/error_test.exs"]
+    assert "Shop.Error.redacted/1" not in _answers(tmp_path / "without", files, question)
+
+
+def test_other_forms_and_other_words_are_found(tmp_path: Path) -> None:
+    """`retrying` is found by `retry`, and `redacted` by `hide`."""
+    files = {"lib/error.ex": ERROR, "lib/publisher.ex": PUBLISHER}
+    assert _answers(tmp_path, files, "retrying after some seconds")[0] == "Shop.Error.retry_later/2"
+    assert _answers(tmp_path, files, "hide errors")[0] == "Shop.Error.redacted/1"
+
+
+@pytest.mark.parametrize(
+    ("word", "form", "is_form"), [("polls", "polling", True), ("stopped", "stop", True), ("polls", "police", False)]
+)
+def test_forms_share_a_stem(word: str, form: str, is_form: bool) -> None:
+    """Endings and doubled letters aside."""
+    assert (form in forms_of(word)) == is_form
+
+
+def test_synonyms_go_both_ways_and_never_repeat_the_question() -> None:
+    """Each word of a group finds the others, and what the question says itself is no expansion."""
+    assert "redact" in synonyms_of("masked")
+    assert "mask" in synonyms_of("redacts")
+    assert not synonyms_of("kumquat")
+    assert "mask" not in expand_words(["mask", "redact"])
+
+
+@pytest.mark.parametrize("text", ["retry latr", "retry laterr", "rtery later"])
+def test_a_name_in_words_with_a_letter_wrong_is_near_the_top(tmp_path: Path, text: str) -> None:
+    """As with a name in one word."""
+    assert "Shop.Error.retry_later/2" in _answers(tmp_path, {"lib/error.ex": ERROR}, text)[:2]
 
 
 def test_a_function_comes_before_the_helper_that_does_its_work(tmp_path: Path) -> None:

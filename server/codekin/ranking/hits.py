@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 
 from codekin.parsing import count_lines_before_code
-from codekin.ranking.priors import CONTAINERS, QuestionWords, stem
+from codekin.ranking.expansion import stem
+from codekin.ranking.priors import CONTAINERS, QuestionWords
 from codekin.storage.terms import jaccard_similarity, split_subtokens
 from codekin.types import Chunk, Hit
 

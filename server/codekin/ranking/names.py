@@ -1,7 +1,8 @@
 """Names first: which chunks a text names, and how surely.
 
 A name may be written as Codekin prints it (`Shop.Ledger.close_month/2`), with some of its scopes (`Class::method`,
-`Ledger.close_month`), bare, in another case, as words (`close month`), in part, or with one letter wrong.
+`Ledger.close_month`), bare, in another case, as words (`close month`), in part, or with one letter wrong. A function
+comes before the helper that does its work: `publish` before `do_publish`, `parse` before `parse_impl`.
 """
 
 import re
@@ -11,6 +12,7 @@ from itertools import islice
 
 import numpy as np
 
+from codekin.ranking.scoring import Ranking
 from codekin.ranking.signals import Scores
 from codekin.storage.snapshot import IndexSnapshot, NameTable, arity_of, name_key, split_name
 from codekin.storage.terms import split_subtokens
@@ -34,7 +36,11 @@ _DESTRUCTOR = 0.1
 _MAX_WORDS = 6
 _MIN_PART = 3
 _MIN_MISSPELT = 4
+_MAX_MISSPELT_WORDS = 4
 _MAX_PARTIAL_KEYS = 200
+_HELPERS_SOUGHT = 60
+_HELPER_BEFORE = frozenset({"do", "really"})
+_HELPER_AFTER = frozenset({"impl", "internal", "inner", "helper", "aux"})
 _QUOTES = " \t\n`'\"&@;,"
 _CALL = re.compile(r"(?<=[\w?!~>])\s*\(.*\)?$", re.DOTALL)
 _KEYWORDS = re.compile(
@@ -138,7 +144,14 @@ def _names_as_words(names: NameTable, words: Sequence[str]) -> dict[int, float]:
         if found and (start == 0 or scopes):
             owns = {number: split_name(names.name(number)) for number in found}
             return {number: _OTHER_SPELLING - _outer_scopes_left_out(own, "", 1) for number, own in owns.items()}
-    return {}
+    return _names_misspelt(names, "".join(keys)) if len(words) <= _MAX_MISSPELT_WORDS else {}
+
+
+def _names_misspelt(names: NameTable, key: str) -> dict[int, float]:
+    """The names that differ from a key by one letter."""
+    if len(key) < _MIN_MISSPELT:
+        return {}
+    return _names_with_keys(names, dict.fromkeys(names.keys_one_letter_off(key), _ONE_LETTER_OFF), ())
 
 
 def _scope_words(name: str) -> Iterator[str]:
@@ -179,3 +192,37 @@ def named_rows(snapshot: IndexSnapshot, found: Mapping[int, float]) -> Scores:
         place = np.minimum(np.searchsorted(numbers, snapshot.columns.name), len(numbers) - 1)
         sureness = np.where(numbers[place] == snapshot.columns.name, values[place], sureness)
     return sureness
+
+
+def put_helpers_below(snapshot: IndexSnapshot, ranking: Ranking) -> Ranking:
+    """The ranking in which a function changes places with a helper of it that was above."""
+    names = [snapshot.names.name(number) for number in snapshot.columns.name[ranking.rows].tolist()]
+    files = snapshot.columns.file[ranking.rows].tolist()
+    places: dict[tuple[int, tuple[str, ...]], int] = {}
+    for place, (file, name) in enumerate(zip(files, names, strict=True)):
+        places.setdefault((file, split_name(name)), place)
+    order = np.arange(len(names))
+    for place in range(min(_HELPERS_SOUGHT, len(names))):
+        helped = places.get((files[place], helped_by(names[place])), 0)
+        if helped > place:
+            order[[place, helped]] = order[[helped, place]]
+    return ranking if (order == np.arange(len(names))).all() else _reordered(ranking, order)
+
+
+def helped_by(name: str) -> tuple[str, ...]:
+    """The parts of the name of the function that does its work by a helper of this name; none if it is no helper."""
+    *scopes, own = split_name(name) or ("",)
+    words = split_subtokens(own)
+    is_before, is_after = words[:1] and words[0] in _HELPER_BEFORE, words[-1:] and words[-1] in _HELPER_AFTER
+    helped = words[1:] if is_before else words[:-1] if is_after else []
+    if not helped:
+        return ()
+    is_camel = "_" not in own
+    joined = helped[0] + "".join(map(str.capitalize, helped[1:])) if is_camel else "_".join(helped)
+    return (*scopes, joined)
+
+
+def _reordered(ranking: Ranking, order: np.ndarray) -> Ranking:
+    """The rows in another order, the scores where they were."""
+    moved = ranking.select(order)
+    return Ranking(moved.rows, ranking.scores, moved.cosine, moved.text_similarity)

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from codekin.ranking.abbreviations import is_abbreviation, spell_out
+from codekin.ranking.expansion import spell_out, stands_for, stem
 from codekin.ranking.scoring import Ranking, RowMask
 from codekin.ranking.signals import Scores
 from codekin.storage.snapshot import IndexSnapshot, split_name
@@ -21,7 +21,7 @@ CONTAINERS = frozenset(
     {"namespace", "module", "class", "struct", "protocol", "implementation", "file", "describe"}
     | {"interface", "trait", "enum", "record", "section", "component"}
 )
-_TEST_KINDS = frozenset({"test", "describe"})
+TEST_KINDS = frozenset({"test", "describe"})
 _TEST_PATH = re.compile(
     r"(?:^|/)(?:tests?|specs?|mocks?|fixtures?|testing|gtest|fuzz\w*|bench\w*|examples?)/"
     r"|(?:^|[_/.-])(?:test|tests|spec|mock|mocks|fuzz|bench\w*)\.\w+$|(?:^|/)test_[^/]*$"
@@ -32,38 +32,15 @@ _VENDORED_PATH = re.compile(
 _GENERATED_PATH = re.compile(r"(?:^|/)(?:generated|gen|autogen)/|\.(?:pb|grpc\.pb)\.\w+$|(?:^|/)(?:moc|qrc|ui)_[^/]*$")
 
 
-@lru_cache(maxsize=65536)
-def stem(word: str) -> str:
-    """A word without the endings that English adds to it, roughly; `polls`, `polling` and `polled` become one."""
-    for ending in (
-        "ations",
-        "ation",
-        "ments",
-        "ment",
-        "ings",
-        "ing",
-        "ers",
-        "er",
-        "ors",
-        "or",
-        "ies",
-        "ed",
-        "es",
-        "e",
-        "s",
-        "y",
-    ):
-        if len(word) - len(ending) >= 3 and word.endswith(ending):
-            word = word.removesuffix(ending)
-            break
-    return word[:-1] if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "ls" else word
-
-
 _TEST_WORDS = frozenset(map(stem, ("test", "mock", "fixture", "spec", "benchmark", "example", "fuzz")))
 _MAX_SAID = 64
 _CONTAINER_WORDS = frozenset(
     map(stem, ("module", "class", "struct", "namespace", "file", "protocol", "header", "overview"))
 )
+_DOCUMENT_WORDS = frozenset(
+    map(stem, ("documentation", "docs", "guide", "readme", "changelog", "tutorial", "manual", "section", "markdown"))
+)
+_ASKED_FOR = (_TEST_WORDS, _CONTAINER_WORDS, _DOCUMENT_WORDS)
 _STOP_WORDS = frozenset(
     """
     a an the of to in is are be for on and or with by from that this it its as at what which when where who how do
@@ -78,18 +55,24 @@ class PriorWeights:
 
     `meaning` is added by cosine and `words` by likeness of words: a question weighs them otherwise than code does.
     `name_words` counts how much of the question a name says, `name_share` how much of the name the question says,
-    `name_meaning` how near the name's words are to it in meaning.
+    `name_meaning` how near the name's words are to it in meaning; as these count already, a name that repeats the
+    question's words, or a path that does, is less likely than one that does not. `length` is added by the logarithm of
+    the number of lines: a function of one line seldom does what takes a sentence to say. `whole_name` is for a question
+    that says every word of a name and its scope.
     """
 
     meaning: float = 0.15
     words: float = -0.10
-    name_words: float = 0.03
-    name_share: float = 0.04
-    path_words: float = 0.02
-    name_meaning: float = 0.40
+    name_words: float = 0.10
+    name_share: float = -0.08
+    path_words: float = -0.12
+    name_meaning: float = 0.30
+    whole_name: float = 0.10
+    length: float = 0.01
     test: float = -0.30
     container: float = -0.22
     asked_container: float = 0.10
+    section: float = -0.42
     vendored: float = -0.20
     generated: float = -0.20
     nearness: float = 0.005
@@ -106,6 +89,7 @@ class QuestionWords:
     said: tuple[str, ...]
     wants_tests: bool
     wants_containers: bool
+    wants_documents: bool
 
 
 def weigh_question(text: str, term_statistics: TermStatistics | None) -> QuestionWords:
@@ -114,7 +98,7 @@ def weigh_question(text: str, term_statistics: TermStatistics | None) -> Questio
     telling = words - _CONTAINER_WORDS or words
     weights = {word: _rarity(word, term_statistics) for word in telling}
     said = tuple(word for word in split_subtokens(text) if word.isalpha())[:_MAX_SAID]
-    return QuestionWords(weights, said, bool(words & _TEST_WORDS), bool(words & _CONTAINER_WORDS))
+    return QuestionWords(weights, said, *(bool(words & asked) for asked in _ASKED_FOR))
 
 
 def without_stop_words(text: str) -> str:
@@ -143,13 +127,15 @@ def _words_of(text: str) -> frozenset[str]:
 def _words_meant(question: QuestionWords, name: str) -> frozenset[str]:
     """The words of a name with those of the question that it abbreviates."""
     own = _words_of(name)
-    meant = [word for part in _abbreviations_in(name) for word in spell_out(part, question.said)]
+    meant = [
+        word for part in _own_words(name) for word in spell_out(part, question.said) or stands_for(part, question.said)
+    ]
     return own.union(map(stem, meant)) if meant else own
 
 
 @lru_cache(maxsize=65536)
-def _abbreviations_in(name: str) -> tuple[str, ...]:
-    return tuple(word for word in split_subtokens(name) if is_abbreviation(word))
+def _own_words(name: str) -> tuple[str, ...]:
+    return tuple(split_subtokens(name))
 
 
 def covered_share(question: QuestionWords, text: str) -> float:
@@ -164,6 +150,12 @@ def share_of_name(question: QuestionWords, name: str) -> float:
     parts = split_name(name)
     own = _words_of(parts[-1]) - _STOP_WORDS if parts else frozenset()
     return sum(word in question.weights for word in own) / len(own) if own else 0.0
+
+
+def _says_whole_name(question: QuestionWords, name: str) -> bool:
+    """Whether a question says all words of a name's last two parts, at least two."""
+    words = _words_of(" ".join(split_name(name)[-2:]))
+    return len(words) > 1 and words <= question.weights.keys()
 
 
 @lru_cache(maxsize=65536)
@@ -204,6 +196,7 @@ def add_priors(
         name, kind = snapshot.names.name(int(columns.name[row])), kinds[columns.kind[row]]
         added[place] = _words_prior("" if kind == "file" else name, path, question, weights)
         added[place] += _place_prior(kind, path, question, weights) + weights.nearness * nearness(path, asking_path)
+    added += weights.length * np.log1p(columns.end[ranking.rows] - columns.start[ranking.rows])
     signals = weights.meaning * np.nan_to_num(ranking.cosine) + weights.words * np.nan_to_num(ranking.text_similarity)
     return np.asarray(ranking.scores + added + signals, np.float32)
 
@@ -218,12 +211,21 @@ def shares_name_word(snapshot: IndexSnapshot, ranking: Ranking, question: Questi
 def _words_prior(name: str, path: str, question: QuestionWords, weights: PriorWeights) -> float:
     """What the words of a name and path add."""
     named = weights.name_words * covered_share(question, name) + weights.name_share * share_of_name(question, name)
+    named += weights.whole_name * _says_whole_name(question, name)
     return named + weights.path_words * covered_share(question, path)
 
 
 def _place_prior(kind: str, path: str, question: QuestionWords, weights: PriorWeights) -> float:
     """What is taken from tests, from vendored and generated code, and from the containers of what is sought."""
-    is_test = not question.wants_tests and (kind in _TEST_KINDS or is_test_path(path))
-    container = weights.asked_container if question.wants_containers else weights.container
-    taken = weights.test * is_test + container * (kind in CONTAINERS)
+    is_test = not question.wants_tests and (kind in TEST_KINDS or is_test_path(path))
+    taken = weights.test * is_test + _container_prior(kind, question, weights)
     return taken + weights.vendored * is_vendored_path(path) + weights.generated * is_generated_path(path)
+
+
+def _container_prior(kind: str, question: QuestionWords, weights: PriorWeights) -> float:
+    """What a container is given where one is asked for, else what is taken from it."""
+    if kind not in CONTAINERS:
+        return 0.0
+    if kind == "section":
+        return 0.0 if question.wants_documents else weights.section
+    return weights.asked_container if question.wants_containers else weights.container

@@ -6,7 +6,7 @@ signal become candidates, and the spread comes from a fixed sample, so that a sc
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,7 +57,7 @@ class TextSignal:
     term_statistics: TermStatistics
     text_index: TextIndex | None
     load_terms: Callable[[TermStatistics, RowNumbers], None]
-    counts: Mapping[str, int]
+    counts: Mapping[str, float]
     language: str | None
     query_terms: QueryTerms
     is_question: bool
@@ -225,6 +225,8 @@ class RankingQuery:
     language: str | None = None
     name: str = ""
     is_question: bool = False
+    expansion: Mapping[str, float] = field(default_factory=dict)
+    """Other words for those of the text, and what each counts beside them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +279,9 @@ def fuse_signals(view: IndexView, query: RankingQuery, mask: RowMask, *, limit: 
     words = None
     if view.term_statistics is not None and query.text.strip():
         reading = view.snapshot, view.term_statistics, view.text_index, view.load_terms
-        terms = prepare_query_terms(count_terms(query.text))
-        counts = Counter([*tokenize_for_search(query.text), *tokenize_for_search(query.name)])
-        words = TextSignal(*reading, counts, query.language, terms, query.is_question)
+        terms = prepare_query_terms(count_terms(query.text), query.expansion)
+        own = Counter([*tokenize_for_search(query.text), *tokenize_for_search(query.name)])
+        words = TextSignal(*reading, {**query.expansion, **own}, query.language, terms, query.is_question)
     known = build_dense_signal(view.dense, view.snapshot, query.vector, query.language, is_question=query.is_question)
     prepared = _PreparedQuery(view.snapshot, known, words)
     groups = _select_candidates(prepared, mask, exact=exact)

@@ -12,10 +12,18 @@ import numpy as np
 from codekin.errors import UsageError
 from codekin.protocols import Embedder
 from codekin.ranking.collecting import FoundChunk, collect_chunks, spread_ranking
-from codekin.ranking.helpers import put_helpers_below
+from codekin.ranking.expansion import expand_words
 from codekin.ranking.hits import build_hit, explain_similarity, matching_lines
 from codekin.ranking.name_meaning import add_name_meaning
-from codekin.ranking.names import DEFINED_WITHIN, SURE, defines, find_names, is_name_query, named_rows
+from codekin.ranking.names import (
+    DEFINED_WITHIN,
+    SURE,
+    defines,
+    find_names,
+    is_name_query,
+    named_rows,
+    put_helpers_below,
+)
 from codekin.ranking.priors import (
     DEFAULT_WEIGHTS,
     PriorWeights,
@@ -26,11 +34,13 @@ from codekin.ranking.priors import (
     without_stop_words,
 )
 from codekin.ranking.query import build_mask, looks_like_code, parse_query
-from codekin.ranking.scoring import Ranking, RankingQuery, RowMask, fuse_signals
+from codekin.ranking.scoring import Ranking, RankingQuery, RowMask, RowNumbers, fuse_signals
 from codekin.ranking.signals import Scores, calibrate_scores
 from codekin.ranking.similar import MIN_SCORE, ROUNDING, find_similar, query_vector
+from codekin.ranking.tested_code import scores_by_tests
 from codekin.storage import ChunkIndex
 from codekin.storage.reader import IndexView
+from codekin.storage.terms import split_subtokens
 from codekin.types import Chunk, Hit, SearchRequest
 
 _CANDIDATES = 200
@@ -62,7 +72,10 @@ def search_code(
         view,
         words,
         RankingQuery(
-            without_stop_words(words), query_vector(view, index, embedder, _as_chunk(words), "query"), is_question=True
+            without_stop_words(words),
+            query_vector(view, index, embedder, _as_chunk(words), "query"),
+            is_question=True,
+            expansion=expand_words(split_subtokens(without_stop_words(words))),
         ),
         build_mask(view.snapshot, query.filters),
         weigh_question(words, view.term_statistics),
@@ -118,14 +131,13 @@ def _rank(  # noqa: PLR0913, PLR0917 - the question, its scope, and what answers
     named = np.flatnonzero((sureness > 0) & mask)
     if len(named) > _MAX_NAMED:
         named = named[np.argsort(-sureness[named], kind="stable")[:_MAX_NAMED]]
-    if len(missing := np.setdiff1d(named, ranking.rows)):
-        only = np.zeros(len(mask), bool)
-        only[missing] = True
-        ranking = ranking.join(fuse_signals(view, query, only, limit=len(missing), exact=True))
+    ranking = _with_rows(search, ranking, named)
+    lent = _lent_scores(search, ranking)
+    ranking = _with_rows(search, ranking, np.flatnonzero(lent))
     if not request.grep:
-        ranking = ranking.select(
-            _has_evidence(ranking, sureness) | shares_name_word(view.snapshot, ranking, search.question)
-        )
+        is_named = shares_name_word(view.snapshot, ranking, search.question)
+        ranking = ranking.select(_has_evidence(ranking, sureness) | is_named | (lent[ranking.rows] > 0))
+    ranking = ranking.with_scores(np.maximum(ranking.scores, lent[ranking.rows]))
     ranking = ranking.with_scores(add_priors(view.snapshot, ranking, search.question, request.asking_path, weights))
     if not is_name_query(search.words):
         said = search.question.said
@@ -134,6 +146,25 @@ def _rank(  # noqa: PLR0913, PLR0917 - the question, its scope, and what answers
     scores = calibrate_scores(ranking.scores, len(view.snapshot), is_question=True)
     scores = _names_first(np.maximum(scores, MIN_SCORE), sureness[ranking.rows])
     return spread_ranking(view, ranking.with_scores(scores), request.limit, above=_BEST_UNNAMED)
+
+
+def _with_rows(search: _PreparedSearch, ranking: Ranking, rows: RowNumbers) -> Ranking:
+    """The ranking, and after it those of the rows that it lacks."""
+    missing = np.setdiff1d(rows, ranking.rows)
+    if not len(missing):
+        return ranking
+    only = np.zeros(len(search.mask), bool)
+    only[missing] = True
+    return ranking.join(fuse_signals(search.view, search.query, only, limit=len(missing), exact=True))
+
+
+def _lent_scores(search: _PreparedSearch, ranking: Ranking) -> Scores:
+    """For each row the score that its tests lend it, 0 where there is none."""
+    scores = np.zeros(len(search.mask), np.float32)
+    if not search.question.wants_tests:
+        for row, score in scores_by_tests(search.view.snapshot, ranking).items():
+            scores[row] = score * search.mask[row]
+    return scores
 
 
 def _with_definitions(index: ChunkIndex, view: IndexView, ranking: Ranking, name: str, sureness: Scores) -> Scores:

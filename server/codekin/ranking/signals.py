@@ -13,8 +13,9 @@ languages it is BM25 alone, and a term that is common in either language counts 
 frequencies come from a sample.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ from codekin.storage.terms import (
     TermStatistics,
     WeightedTexts,
     concatenate_terms,
+    count_terms,
     unpack_terms,
 )
 
@@ -191,10 +193,14 @@ TYPICAL_NORM = 70.0
 
 @dataclass(frozen=True, slots=True)
 class QueryTerms:
-    """A query's terms: their numbers and counts, and for every term number which of them it is, from 1 on."""
+    """A query's terms: their numbers and counts, and for every term number which of them it is, from 1 on.
+
+    `trust` is 1 for a term that the query has, less for another word for one.
+    """
 
     numbers: TermCounts
     counts: Scores
+    trust: Scores
     positions: NDArray[np.unsignedinteger]
 
 
@@ -238,12 +244,18 @@ def keep_shared(query_terms: QueryTerms, weighted_texts: WeightedTexts) -> Weigh
     )
 
 
-def prepare_query_terms(query: TermCounts) -> QueryTerms:
-    """A query made ready for any number of texts."""
+def prepare_query_terms(query: TermCounts, expansion: Mapping[str, float] = MappingProxyType({})) -> QueryTerms:
+    """A query made ready for any number of texts, with other words for its own and what each of them counts."""
     numbers, counts = unpack_terms(query)
+    trust = dict.fromkeys(numbers.tolist(), 1.0)
+    for word, weight in expansion.items():
+        trust.setdefault(int(count_terms(word)[0] >> np.uint32(8)), weight)
+    others = np.array(list(trust)[len(numbers) :], numbers.dtype)
+    numbers = np.concatenate([numbers, others])
     positions = np.zeros(TERM_NUMBERS, np.min_scalar_type(len(numbers)))
     positions[numbers] = np.arange(1, len(numbers) + 1)
-    return QueryTerms(numbers, counts, positions)
+    counts = np.concatenate([counts, np.ones(len(others), counts.dtype)])
+    return QueryTerms(numbers, counts, np.fromiter(trust.values(), np.float32, len(trust)), positions)
 
 
 def within_language_similarity(
@@ -286,8 +298,9 @@ def question_similarity(
     outweighing what a text means.
     """
     inverse_document_frequency = term_statistics.languages[language].inverse_document_frequency(query_terms.numbers)
+    own = query_terms.trust == 1
     best = (
-        float((_query_weights(term_statistics, query_terms, language) * inverse_document_frequency).sum())
+        float((_query_weights(term_statistics, query_terms, language) * inverse_document_frequency)[own].sum())
         / TYPICAL_NORM
     )
     pivoted = weighted_texts.norms / ((1 - _PIVOT_SLOPE) * TYPICAL_NORM + _PIVOT_SLOPE * weighted_texts.norms)
@@ -343,7 +356,8 @@ def _query_weights(term_statistics: TermStatistics, query_terms: QueryTerms, lan
     weights = (1 + np.log(query_terms.counts)) * term_statistics.languages[language].inverse_document_frequency(
         query_terms.numbers
     )
-    return np.asarray(weights / max(float(np.linalg.norm(weights)), 1e-9), np.float32)
+    norm = float(np.linalg.norm(weights[query_terms.trust == 1]))
+    return np.asarray(weights * query_terms.trust / max(norm, 1e-9), np.float32)
 
 
 def _segment_sums(values: NDArray[np.floating], begins: NDArray[np.int64]) -> Scores:

@@ -200,7 +200,7 @@ class TextIndexReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._sound_files: set[str] = set()
-        self._last_wanted: tuple[Mapping[str, int], list[tuple[tantivy.Occur, tantivy.Query]]] | None = None
+        self._last_wanted: tuple[Mapping[str, float], list[tuple[tantivy.Occur, tantivy.Query]]] | None = None
         self._schema = build_schema()
         self._index = self._run(lambda: tantivy.Index.open(str(folder)))
         self.stamp = TextIndexStamp()
@@ -246,14 +246,14 @@ class TextIndexReader:
         parts = [(tantivy.Occur.Must, tantivy.Query.const_score_query(one, 0.0)) for one in self._conditions(query)]
         return tantivy.Query.boolean_query([*parts, *self._wanted(query.counts)])
 
-    def _wanted(self, counts: Mapping[str, int]) -> list[tuple[tantivy.Occur, tantivy.Query]]:
+    def _wanted(self, counts: Mapping[str, float]) -> list[tuple[tantivy.Occur, tantivy.Query]]:
         """What should be in a match; kept for the next query of the same counts, in another language."""
         kept = self._last_wanted
         if kept is None or kept[0] is not counts:
             kept = self._last_wanted = counts, list(self._weighted_queries(counts))
         return kept[1]
 
-    def _weighted_queries(self, counts: Mapping[str, int]) -> Iterator[tuple[tantivy.Occur, tantivy.Query]]:
+    def _weighted_queries(self, counts: Mapping[str, float]) -> Iterator[tuple[tantivy.Occur, tantivy.Query]]:
         for term in self._select_terms(counts):
             for name, boost in _FIELD_BOOSTS.items():
                 one = tantivy.Query.term_query(self._schema, name, term.text, index_option="freq")
@@ -265,7 +265,7 @@ class TextIndexReader:
         if query.files is not None:
             yield tantivy.Query.term_set_query(self._schema, "file", list(query.files))
 
-    def _select_terms(self, counts: Mapping[str, int]) -> list[_WeightedTerm]:
+    def _select_terms(self, counts: Mapping[str, float]) -> list[_WeightedTerm]:
         """The terms with the highest weight times inverse document frequency."""
         found = [
             _WeightedTerm(word, 1.0 + float(np.log2(count)) / 2, self._inverse_document_frequency(word))

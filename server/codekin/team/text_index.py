@@ -112,7 +112,7 @@ class TeamTextIndex:
         return np.array(ids, np.int64), scores[known]
 
     def best_contents(
-        self, counts: Mapping[str, int], scope: SearchScope, limit: int
+        self, counts: Mapping[str, float], scope: SearchScope, limit: int
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Content ids in a scope and their scores, best first."""
         words = self._weigh(counts, scope.languages)
@@ -136,7 +136,7 @@ class TeamTextIndex:
         with self.database.connection() as connection:
             return connection.execute(statement(query), values, binary=True).fetchall()
 
-    def _weigh(self, counts: Mapping[str, int], languages: Sequence[str]) -> _QueryWords:
+    def _weigh(self, counts: Mapping[str, float], languages: Sequence[str]) -> _QueryWords:
         """The words that say most."""
         by_number = {word_number(word): count for word, count in counts.items()}
         numbers = np.array(list(by_number), np.int64)
