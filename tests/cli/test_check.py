@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from codekin.cli.check import BASELINE_NAME
+from codekin.cli.check import BASELINE_NAME, Finding
 
 RENAMED_COPY = """defmodule Storehouse.Again do
   def call_often(job, settings \\\\ []) do
@@ -56,6 +56,17 @@ def test_a_renamed_copy_is_found(codekin, repository):
     )
     assert "with_backoff → call_often" in done.out
     assert done.err == "1 of 1 added functions repeat what exists.\n"
+
+
+@pytest.mark.parametrize(
+    ("relation", "words"),
+    [("near-copy", "is a near-copy of"), ("same behaviour", "behaves like")],
+)
+def test_a_finding_is_a_sentence(relation, words):
+    """Each relation has the verb that goes with it."""
+    hit = {"name": "A.up/1", "path": "a.ex", "code_line": 2}
+    finding = Finding("b.ex", 3, 9, "B.up/1", relation, hit, ("calls the same: upcase",), "f")
+    assert finding.message == f"B.up/1 {words} A.up/1 (a.ex:2): calls the same: upcase."
 
 
 def test_new_code_is_silence(codekin, repository):

@@ -28,6 +28,17 @@ def test_index_counts_what_it_did(codekin, sample):
     assert counts["embedded"] == 0
 
 
+def test_one_file_is_in_the_singular(codekin, tmp_path):
+    """The line for people counts as people do."""
+    (tmp_path / "one.ex").write_text("defmodule One do\n  def up(text), do: String.upcase(text)\nend\n")
+    assert codekin("index", tmp_path).out.startswith("1 file, ")
+
+
+def test_a_recommendation_names_the_model_once(codekin):
+    """The reason begins with it."""
+    assert codekin("models", "recommend", "dev").out.count("starcoder_1b") == 1
+
+
 def test_similar_code_is_found_in_the_other_language(codekin, sample):
     """The promise of the product: the same idea in Elixir and C++."""
     done = codekin("similar", f"{sample}/lib/storehouse/retry.ex:12", "--language", "cpp", "--json")
@@ -202,9 +213,9 @@ def test_eval_retrieval_gives_figures_for_each_direction(codekin, tmp_path):
     [
         (("similar",), "Missing argument"),
         (("similar", "none.ex:3"), "There is no file none.ex"),
-        (("similar", "README.md"), "is no place"),
+        (("similar", "README.md"), "is not a place"),
         (("similar", "README.md:0"), "lines count from 1"),
-        (("similar", "README.md:9-3"), "is no place"),
+        (("similar", "README.md:9-3"), "is not a place"),
         (("similar", "README.md:9999"), "there is no line 9999"),
         (("similar", "README.md:1", "--limit", "many"), "--limit"),
         (("similar", "README.md:1", "--limit", "0"), "--limit"),
@@ -228,7 +239,9 @@ def test_eval_retrieval_gives_figures_for_each_direction(codekin, tmp_path):
         (("eval", "retrieval", "--data", "none.jsonl"), "cannot be read"),
         (("eval", "retrieval", "--data", "README.md"), "Line 1"),
         (("status", "/etc"), "/etc is too much for one"),
-        (("daemon", "restart"), "No such command"),
+        (("daemon", "restart"), "Did you mean 'start', 'status'? See `codekin daemon --help`.\n"),
+        (("eval", "retrieval", "--mode", "slow"), "'--mode': 'slow' is not one of 'fused', 'dense', 'text'; see"),
+        (("rollback",), "There is no earlier model"),
         (("simlar",), "No such command"),
     ],
 )

@@ -67,7 +67,7 @@ async def test_enter_searches_by_meaning_with_filters_and_a_regular_expression(d
     assert 1 <= await dashboard.locator("#places .score").count() < len(places)
     await dashboard.locator("#grep").fill("(")
     await dashboard.locator("#grep").press("Enter")
-    await dashboard.locator("#message", has_text="is no regular expression").wait_for()
+    await dashboard.locator("#message", has_text="is not a regular expression").wait_for()
     await dashboard.locator("#grep").fill("")
     await dashboard.locator("#needle").fill("with_backoff")
     assert await dashboard.locator("#places .score").count() == 0

@@ -158,6 +158,9 @@ def test_the_way_back(shared_index, embedder, folder):
         history.end_run(folder, run, history.ACTIVATED, "better", {}, name, (0, number))
     checkpoints.set_pointer(folder, "active", "two")
     assert roll_back(folder, None, embedder) == "one"
+    assert roll_back(folder, None, embedder) == "base"
+    with pytest.raises(CheckpointError, match="There is no earlier model"):
+        roll_back(folder, None, embedder)
     assert roll_back(folder, "two", embedder) == "two"
     assert roll_back(folder, "base", embedder) == "base"
     assert roll_back(folder, "1", embedder) == "one"  # as the history numbers its runs

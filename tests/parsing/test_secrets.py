@@ -109,7 +109,7 @@ def test_what_only_looks_like_a_secret_is_kept(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["prod.secrets.exs", ".secrets.exs", "secret.exs", "secret.h", "prod.secret.ex", ".env"]
+    "name", ["prod.secrets.exs", "gen.secret.exs", ".secrets.exs", "secret.exs", "secret.h", "prod.secret.ex", ".env"]
 )
 def test_names_of_secret_files(name: str) -> None:
     """In the singular and the plural."""
@@ -122,7 +122,9 @@ def test_names_of_other_files(name: str) -> None:
     assert not is_secret_name(name)
 
 
-@pytest.mark.parametrize("name", ["secrets.ex", "secret.ex", "secret.pb.ex", "secretive.ex", "secrets_test.exs"])
+@pytest.mark.parametrize(
+    "name", ["secrets.ex", "secret.ex", "secret.pb.ex", "secretive.ex", "secrets_test.exs", "phx.gen.secret.ex"]
+)
 def test_a_module_about_secrets_is_code(name: str) -> None:
     """What a module is named after is no reason to leave it out; its content is looked at like any other."""
     assert not is_secret_name(name)

@@ -102,5 +102,5 @@ def test_a_regular_expression_must_match_a_line_of_every_hit(index: ChunkIndex) 
 
 def test_a_broken_regular_expression_is_refused(index: ChunkIndex) -> None:
     """A typing error in an expression is said in a sentence."""
-    with pytest.raises(UsageError, match="no regular expression"):
+    with pytest.raises(UsageError, match="is not a regular expression"):
         _search(index, "retry", grep="(")

@@ -173,7 +173,10 @@ def run(arguments: Sequence[str]) -> int:
 def _usage_error(message: str, arguments: Sequence[str]) -> str:
     """Typer's message as one sentence, with where to read on; it has none where the help was printed instead."""
     command = next((f" {row.name}" for row in COMMANDS if arguments[:1] == [row.name]), "")
-    return f"{message.strip().rstrip('.') or 'Name a command'}; see `codekin{command} --help`."
+    said = message.replace("Value error, ", "").strip().rstrip(".") or "Name a command"
+    return (
+        f"{said}{'' if said.endswith('?') else ';'} {'See' if said.endswith('?') else 'see'} `codekin{command} --help`."
+    )
 
 
 def _fail(message: str) -> int:

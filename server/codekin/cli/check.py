@@ -31,6 +31,10 @@ _RULES = {
     "same behaviour": "Other code does the same.",
     "counterpart in another language": "Code in another language does the same.",
 }
+_VERBS = {
+    "same behaviour": "behaves like",
+    "counterpart in another language": "is the counterpart in another language of",
+}
 
 
 class Format(Enum):
@@ -59,7 +63,8 @@ class Finding:
     def message(self) -> str:
         """One sentence: what repeats what, and what shows it."""
         place = f"{self.hit['path']}:{self.hit['code_line']}"
-        return f"{self.name} is a {self.relation} of {self.hit['name']} ({place}): {'; '.join(self.evidence)}."
+        repeats = _VERBS.get(self.relation, f"is a {self.relation} of")
+        return f"{self.name} {repeats} {self.hit['name']} ({place}): {'; '.join(self.evidence)}."
 
 
 def check(

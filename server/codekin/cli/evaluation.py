@@ -35,7 +35,7 @@ def completion(
     data: Annotated[Path, typer.Option("--data", help="A file of JSON lines.", show_default=False)],
     repository: Annotated[Path | None, typer.Option(help="The checkout that the rows' paths are relative to.")] = None,
     model: Annotated[str, typer.Option(help="`repository`, or a generator's key or folder beside it.")] = "repository",
-    limit: Annotated[int, typer.Option(help="At most so many rows; 0 for all.", min=0)] = 0,
+    limit: Annotated[int, typer.Option(help="At most this many rows; 0 for all.", min=0)] = 0,
     threshold: Threshold | None = None,
     json: options.Json = False,
     data_dir: options.DataDir = None,

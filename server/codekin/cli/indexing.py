@@ -34,12 +34,16 @@ def index(
         print_json(result)
         return 0
     print_line(
-        f"{result['files']} files, {result['chunks']} chunks: {result['embedded']} embedded, "
-        f"{result['reused']} reused, {result['skipped']} files left out, {result['seconds']:.1f} seconds."
+        f"{_count(result['files'], 'file')}, {_count(result['chunks'], 'chunk')}: {result['embedded']} embedded, "
+        f"{result['reused']} reused, {_count(result['skipped'], 'file')} left out, {result['seconds']:.1f} seconds."
     )
     for problem in status["problems"]:
         print_line(problem)
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 BATCH_SIZE = 64

@@ -131,7 +131,7 @@ def recommend(
     if json:
         print_json({"purpose": purpose, "model": key, "supported": bool(support), "reason": support.reason})
         return 0
-    print_line(f"{key}: {support.reason}")
+    print_line(support.reason)
     return 0
 
 
@@ -166,7 +166,7 @@ def generate(
     prompt: Annotated[str, typer.Argument(help="The text to continue; - reads standard input.")],
     model: Annotated[str, typer.Option(help="A model's key.")] = "auto",
     suffix: Annotated[str, typer.Option(help="The text after the cursor, for infilling.")] = "",
-    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="At most so many tokens.")] = 128,
+    max_tokens: Annotated[int, typer.Option("--max-tokens", min=1, help="At most this many tokens.")] = 128,
     temperature: Annotated[float, typer.Option(min=0, help="0 takes the likeliest token.")] = 0.0,
     top_p: Annotated[float, typer.Option("--top-p", help="Only the likeliest tokens of this share.")] = 1.0,
     top_k: Annotated[int, typer.Option("--top-k", min=0, help="Only so many likeliest tokens; 0: all.")] = 0,

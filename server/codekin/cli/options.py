@@ -24,14 +24,14 @@ Device = Annotated[
     Literal["", "auto", "cuda", "mps", "cpu"],
     typer.Option("--device", help="Where the model runs: auto, cuda, mps or cpu.", show_default=False),
 ]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most so many places.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, max=1000, help="At most this many places.")]
 MinScore = Annotated[
     float | None,
     typer.Option(
         "--min-score",
         min=0.0,
         max=1.0,
-        help="Only places that score as high; else `similar.min_score`.",
+        help="Only places that score at least this; else `similar.min_score`.",
         show_default=False,
     ),
 ]
@@ -77,11 +77,11 @@ def parse_location(text: str) -> SourceLocation:
     """PATH:LINE, PATH:FIRST-LAST or PATH:LINE:COLUMN. Raises UsageError where it is none or there is no such file."""
     match = _LOCATION.fullmatch(text)
     if match is None:
-        raise UsageError(f"{text} is no place: write PATH:LINE or PATH:FIRST-LAST.")
+        raise UsageError(f"{text} is not a place: write PATH:LINE or PATH:FIRST-LAST.")
     path, line = Path(match["path"]), int(match["line"])
     end_line, column = int(match["end"] or 0), int(match["column"] or 0)
     if not path.is_file():
         raise UsageError(f"There is no file {path}.")
     if line < 1 or (match["end"] and end_line < line):
-        raise UsageError(f"{text} is no place: lines count from 1, the last is not before the first.")
+        raise UsageError(f"{text} is not a place: lines count from 1, and the last comes after the first.")
     return SourceLocation(path.absolute(), line, end_line, column)

@@ -182,7 +182,7 @@ def _read_snippet() -> str:
     return snippet
 
 
-Alternatives = Annotated[int, typer.Option(min=1, max=20, help="At most so many completions.")]
+Alternatives = Annotated[int, typer.Option(min=1, max=20, help="At most this many completions.")]
 
 
 def complete(

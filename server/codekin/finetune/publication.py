@@ -82,6 +82,8 @@ def roll_back(folder: Path, name: str | None, base: Embedder) -> str:
     Gives its id. Raises CheckpointError where it is refused; nothing has changed then.
     """
     wanted = _checkpoint_of_name(folder, name) if name else _previous_checkpoint(folder, base)
+    if not name and wanted == checkpoints.BASE == checkpoints.read_pointer(folder):
+        raise CheckpointError("There is no earlier model: the model as it came serves.")
     if wanted != checkpoints.BASE:
         load_checkpoint(folder, wanted, base)
     checkpoints.set_pointer(folder, "active", wanted)

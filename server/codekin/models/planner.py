@@ -162,7 +162,7 @@ def parse_memory(text: str) -> int:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", text, re.IGNORECASE)
     size = int(float(found[1]) * MEMORY_UNITS[found[2].upper()]) if found else 0
     if size <= 0:
-        raise ModelError(f"{text!r} is no size of memory; write 16GB or 512MB.")
+        raise ModelError(f"{text!r} is not an amount of memory; write 16GB or 512MB.")
     return size
 
 

@@ -22,8 +22,11 @@ _SECRET_NAMES: Final = (
     ".secret.*", ".secrets.*", "*.secret.ex", "*.secret.exs",
     "*.secrets.ex", "*.secrets.exs", ".erlang.cookie", "*.tfvars", "*.tfstate", "*.tfstate.backup",
 )  # fmt: skip
-# A module about secrets (`secrets.ex`, `secret.pb.ex`) is code; its content is looked at like any other.
-_SECRET_NAME: Final = re.compile(r"(?!secrets?\.(?:pb\.)?ex\Z)(?:" + "|".join(map(translate, _SECRET_NAMES)) + ")")
+# A module about secrets (`secrets.ex`, `secret.pb.ex`) or a mix task that makes one (`phx.gen.secret.ex`) is code; its
+# content is looked at like any other.
+_SECRET_NAME: Final = re.compile(
+    r"(?!secrets?\.(?:pb\.)?ex\Z|[\w.]+\.gen\.secrets?\.ex\Z)(?:" + "|".join(map(translate, _SECRET_NAMES)) + ")"
+)
 
 _TOKENS: Final = {
     "PRIVATE KEY": r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----(?:\s|\\+[nr]|[A-Za-z0-9+/=]{8}|\Z)",

@@ -96,7 +96,7 @@ def compile_grep(pattern: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern, re.MULTILINE)
     except re.error as error:
-        raise UsageError(f"{pattern!r} is no regular expression: {error}.") from error
+        raise UsageError(f"{pattern!r} is not a regular expression: {error}.") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,7 +57,7 @@ def read_since(text: str, now: datetime | None = None) -> float:
     try:
         moment = datetime.fromisoformat(text.strip())
     except ValueError as error:
-        raise UsageError(f"{text!r} is no date: write 2026-03-01, or 30d, 6w, 3m or 1y for an age.") from error
+        raise UsageError(f"{text!r} is not a date: write 2026-03-01, or 30d, 6w, 3m or 1y for an age.") from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
