@@ -1,6 +1,10 @@
-"""NDCG@10 of `codekin search` on semble's public benchmark: questions about repositories and the files that answer.
+"""How well `codekin search` answers questions about repositories, by the installed command.
 
     python scripts/benchmarks/search.py --semble CHECKOUT --repos DIR [--only NAME …] [--json]
+    python scripts/benchmarks/search.py --questions FILE.jsonl --repos DIR [--only NAME …] [--json]
+
+FILE has rows {"repo": "owner/name", "q", "answers", "first"?}: how often a name that ends with one of the answers is
+among the first three, or is the first where the row says so. The other form gives NDCG@10 on semble's public benchmark:
 
 CHECKOUT is a checkout of semble with `benchmarks/annotations`; DIR holds checkouts of the repositories, each under its
 name there or in its address. Those in Elixir, C++, C and Python are asked about through the installed command
@@ -11,6 +15,7 @@ targets count alike, as in semble's own figures.
 import argparse
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,16 +27,47 @@ from figures import Figure, show
 CODEKIN = Path(sys.executable).with_name("codekin")
 LANGUAGES = frozenset({"elixir", "cpp", "c++", "c", "python"})
 SHOWN = 10
-BAR = 0.88
+BAR, QUESTIONS_BAR = 0.88, 0.85
+ARITY = re.compile(r"/\d+$")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--semble", type=Path, required=True)
+    asked = parser.add_mutually_exclusive_group(required=True)
+    asked.add_argument("--semble", type=Path)
+    asked.add_argument("--questions", type=Path)
     parser.add_argument("--repos", type=Path, required=True)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    measured = in_first_three if options.questions else by_semble
+    show(measured(options), as_json=options.json)
+
+
+def in_first_three(options: argparse.Namespace) -> list[Figure]:
+    """For each repository at hand, and for all: how many questions have a right answer among the first three."""
+    rows = [json.loads(line) for line in options.questions.read_text("utf-8").splitlines() if line.strip()]
+    found: dict[str, list[bool]] = {}
+    for name in dict.fromkeys(row["repo"].rpartition("/")[2] for row in rows):
+        if (options.repos / name).is_dir() and (not options.only or name in options.only):
+            subprocess.run([CODEKIN, "index", options.repos / name], check=True, capture_output=True)
+            found[name] = [is_answered(options.repos / name, row) for row in rows if row["repo"].endswith(f"/{name}")]
+    figures = [Figure(f"{name}, first three", sum(good), beside=f"of {len(good)}") for name, good in found.items()]
+    every = [good for goods in found.values() for good in goods]
+    if every:
+        figures.append(Figure("first three, share of all", sum(every) / len(every), at_least=QUESTIONS_BAR))
+    return figures
+
+
+def is_answered(folder: Path, row: Mapping[str, Any]) -> bool:
+    """Whether a right answer is where it must be."""
+    hits = search(folder, row["q"])[: 1 if row.get("first") else 3]
+    answers = tuple(ARITY.sub("", answer) for answer in row["answers"])
+    return any(ARITY.sub("", hit["name"]).endswith(answers) for hit in hits)
+
+
+def by_semble(options: argparse.Namespace) -> list[Figure]:
+    """NDCG@10 of each repository at hand, and their mean."""
     found = {}
     for name, folder in checkouts(options.semble, options.repos):
         if options.only and name not in options.only:
@@ -42,7 +78,7 @@ def main() -> None:
     if found:
         mean = sum(value for value, _ in found.values()) / len(found)
         figures.append(Figure("NDCG@10, mean of the repositories", mean, at_least=BAR))
-    show(figures, as_json=options.json)
+    return figures
 
 
 def checkouts(semble: Path, repos: Path) -> Iterator[tuple[str, Path]]:

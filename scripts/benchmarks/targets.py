@@ -79,6 +79,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--repos", type=Path, help="a folder of checkouts: `names`, `search`, `shown`, `nextedit`")
     parser.add_argument("--gguf", type=Path, help="a GGUF file for `engines`")
     parser.add_argument("--checkpoint", type=Path, help="a folder for the file's weights in bfloat16, for `engines`")
+    parser.add_argument("--questions", type=Path, help="a file of questions with their answers, which `search` asks")
     parser.add_argument("--semble", type=Path, help="a checkout of semble, whose questions `search` asks")
     options = parser.parse_args()
     if unknown := set(options.names) - set(BENCHMARKS):
@@ -131,12 +132,11 @@ def names(options: argparse.Namespace) -> list[Figure]:
 
 
 def search(options: argparse.Namespace) -> list[Figure]:
-    """Semble's questions about the checkouts at hand."""
-    if options.semble is None or options.repos is None:
-        raise Skipped(
-            "no questions were given: name a checkout of semble with --semble, and the repositories with --repos"
-        )
-    return read(python("search.py", "--semble", str(options.semble), "--repos", str(options.repos), "--json"))
+    """Questions about the checkouts at hand: semble's, or those of a file."""
+    asked = ("--questions", options.questions) if options.questions else ("--semble", options.semble)
+    if asked[1] is None or options.repos is None:
+        raise Skipped("no questions were given: name them with --semble or --questions, the repositories with --repos")
+    return read(python("search.py", asked[0], str(asked[1]), "--repos", str(options.repos), "--json"))
 
 
 def nextedit(options: argparse.Namespace) -> list[Figure]:
@@ -296,7 +296,7 @@ PROGRAMS = (
 
 BENCHMARKS = {
     "retrieval": Benchmark("the same task in other hands and languages, ranked", retrieval),
-    "search": Benchmark("questions in words, from semble's public benchmark", search),
+    "search": Benchmark("questions in words, from semble's public benchmark or a file", search),
     "names": Benchmark("functions searched by their names", names),
     "questions": Benchmark("processor time of search and similar", figures_of_program("query_time.py")),
     "completion": Benchmark("the repository model, beside plain copying", completion),
