@@ -140,6 +140,13 @@ def test_synonyms_go_both_ways_and_never_repeat_the_question() -> None:
     assert "mask" not in expand_words(["mask", "redact"])
 
 
+@pytest.mark.parametrize("text", ["zzqqxx", "flurbl", "xqj wibbled", "snorkelling grumpfs"])
+def test_nonsense_finds_nothing(tmp_path: Path, text: str) -> None:
+    """Nor do forms of it that no chunk has, or tests that have nothing of it."""
+    files = {"lib/error.ex": ERROR, "test/error_test.exs": ERROR_TEST, "lib/publisher.ex": PUBLISHER, "a.ex": CONVERT}
+    assert _answers(tmp_path, files, text) == []
+
+
 @pytest.mark.parametrize("text", ["retry latr", "retry laterr", "rtery later"])
 def test_a_name_in_words_with_a_letter_wrong_is_near_the_top(tmp_path: Path, text: str) -> None:
     """As with a name in one word."""

@@ -4,12 +4,13 @@ A name is answered by its definition first. Words are answered by what the chunk
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
 
-from codekin.errors import UsageError
+from codekin.errors import StoreError, UsageError
 from codekin.protocols import Embedder
 from codekin.ranking.collecting import FoundChunk, collect_chunks, spread_ranking
 from codekin.ranking.expansion import expand_words
@@ -75,7 +76,7 @@ def search_code(
             without_stop_words(words),
             query_vector(view, index, embedder, _as_chunk(words), "query"),
             is_question=True,
-            expansion=expand_words(split_subtokens(without_stop_words(words))),
+            expansion=_other_words(view, without_stop_words(words)),
         ),
         build_mask(view.snapshot, query.filters),
         weigh_question(words, view.term_statistics),
@@ -110,6 +111,17 @@ class _PreparedSearch:
     question: QuestionWords
 
 
+def _other_words(view: IndexView, question: str) -> Mapping[str, float]:
+    """Other words for those of a question that the workspace has: a form that is no word would match by chance."""
+    others = expand_words(split_subtokens(question))
+    if view.text_index is None:
+        return {}
+    try:
+        return {word: others[word] for word in view.text_index.select_known(others)}
+    except StoreError:
+        return {}
+
+
 def _as_chunk(words: str) -> Chunk:
     return Chunk("", "", "file", words, 1, 1, words)
 
@@ -132,7 +144,7 @@ def _rank(  # noqa: PLR0913, PLR0917 - the question, its scope, and what answers
     if len(named) > _MAX_NAMED:
         named = named[np.argsort(-sureness[named], kind="stable")[:_MAX_NAMED]]
     ranking = _with_rows(search, ranking, named)
-    lent = _lent_scores(search, ranking)
+    lent = _lent_scores(search, ranking.select(_has_evidence(ranking, sureness)))
     ranking = _with_rows(search, ranking, np.flatnonzero(lent))
     if not request.grep:
         is_named = shares_name_word(view.snapshot, ranking, search.question)

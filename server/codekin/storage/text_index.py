@@ -227,6 +227,11 @@ class TextIndexReader:
         found: tuple[NDArray[np.int64], NDArray[np.float32]] = self._run(lambda: self._collect(query, limit))
         return found
 
+    def select_known(self, words: Iterable[str]) -> list[str]:
+        """Those of some words that a chunk has. Raises StoreError where the folder is damaged."""
+        found: list[str] = self._run(lambda: [word for word in words if self._searcher.doc_freq("body", word)])
+        return found
+
     def is_complete(self) -> bool:
         """Whether no segment file has been cut short since the last reload."""
         for name, size in self._sizes.items():
