@@ -184,7 +184,7 @@ complete -c codekin -n '__fish_seen_subcommand_from models; and __fish_seen_subc
 complete -c codekin -n '__fish_seen_subcommand_from models; and __fish_seen_subcommand_from plan' -l context -d 'Tokens of the attention cache.'
 complete -c codekin -n '__fish_seen_subcommand_from models; and __fish_seen_subcommand_from plan' -l json -d 'Print JSON.'
 complete -c codekin -n '__fish_seen_subcommand_from models; and __fish_seen_subcommand_from plan' -l data-dir -d 'The folder that holds all indexes.'
-complete -c codekin -n '__fish_seen_subcommand_from finetune' -l dry-run -d 'Show what would happen; change nothing.'
+complete -c codekin -n '__fish_seen_subcommand_from finetune' -l dry-run -d 'Train and measure as usual, but publish nothing.'
 complete -c codekin -n '__fish_seen_subcommand_from finetune' -l background -d 'Hand it to the daemon and leave.'
 complete -c codekin -n '__fish_seen_subcommand_from finetune' -l method -d 'head, lora or full; the setting otherwise.'
 complete -c codekin -n '__fish_seen_subcommand_from finetune' -l epochs -d 'Passes over the triplets; 0: as set.'
