@@ -89,3 +89,18 @@ def describe_os_error(error: OSError, where: object = "") -> str:
     subject = error.filename if isinstance(error.filename, str) else where
     what = f"{subject} cannot be used: {error.strerror or error}" if subject else f"{error.strerror or error}"
     return f"{what}; {_DISK_ADVICE.get(error.errno or 0, 'run `codekin doctor` to find out why')}."
+
+
+_DISK_WORDS = {
+    "No space left": errno.ENOSPC,
+    "disk is full": errno.ENOSPC,
+    "quota": errno.EDQUOT,
+    "Read-only file system": errno.EROFS,
+    "readonly database": errno.EROFS,
+}
+
+
+def describe_store_error(what: str, error: Exception) -> str:
+    """What a library could not do with a file and, where the disk is the reason, what helps, in one sentence."""
+    number = next((number for words, number in _DISK_WORDS.items() if words in str(error)), None)
+    return f"{what} ({error}); {_DISK_ADVICE[number]}." if number else f"{what} ({error})"

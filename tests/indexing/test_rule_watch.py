@@ -73,6 +73,34 @@ def test_an_index_of_git_that_lies_elsewhere_is_looked_at(root: Path, tmp_path: 
         assert watch.changes(now + LOOK_SECONDS * 4) == []
 
 
+def test_the_indexes_of_submodules_worktrees_and_repositories_below_are_looked_at(root: Path, tmp_path: Path) -> None:
+    """An opened submodule, a bare repository with its worktrees, and a folder of repositories."""
+    work = tmp_path / "several"
+    git(root, "clone", "-q", str(root), str(work / "one"))
+    git(root, "clone", "-q", str(root), str(work / "group/two"))
+    git(root, "-c", "protocol.file.allow=always", "submodule", "add", "-q", str(root), "parts/inner")
+    bare = tmp_path / "bare"
+    git(root, "clone", "-q", "--bare", str(root), str(bare / ".bare"))
+    (bare / ".git").write_text("gitdir: ./.bare")
+    git(bare, "worktree", "add", "-q", "main", "main")
+    for opened, tree in (
+        (work, "one"),
+        (work, "group/two"),
+        (root / "parts/inner", "."),
+        (root / "parts/inner/app", ".."),
+        (bare, "main"),
+    ):
+        (opened / tree / "app/private").mkdir(exist_ok=True)
+        (opened / tree / "app/private/n.ex").write_text(CODE.format("N"))
+        watch = RuleWatch(opened)
+        assert watch.changes(1000.0) == []
+        git(opened / tree, "add", "-f", "app/private/n.ex")
+        inside = {"..": "private/n.ex", ".": "app/private/n.ex"}.get(tree, f"{tree}/app/private/n.ex")
+        assert watch.changes(1000.0 + LOOK_SECONDS * 2) == [inside]
+        assert watch.changes(1000.0 + LOOK_SECONDS * 4) == []
+        git(opened / tree, "reset", "-q")
+
+
 @pytest.mark.parametrize("where", ["above", "exclude", "configuration", "excludes file", "codekinignore above"])
 def test_rules_outside_the_workspace_are_looked_at(root: Path, tmp_path: Path, config: Path, where: str) -> None:
     """Whatever rule file changes outside the opened folder, everything is compared with the new rules."""

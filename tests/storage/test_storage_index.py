@@ -128,6 +128,30 @@ def test_no_index_yet_is_a_sentence(tmp_path: Path) -> None:
         ChunkIndex.open(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("reason", "advice"),
+    [
+        ("An IO error occurred: 'No space left on device (os error 28)'", "free some space"),
+        ("database or disk is full", "free some space"),
+        ("An IO error occurred: 'Disk quota exceeded (os error 122)'", "free some space"),
+        ("attempt to write a readonly database", "make it writable"),
+        ("An IO error occurred: 'Read-only file system (os error 30)'", "make it writable"),
+    ],
+)
+def test_a_disk_that_refuses_is_a_sentence_with_advice(
+    index: ChunkIndex, monkeypatch: pytest.MonkeyPatch, reason: str, advice: str
+) -> None:
+    """What SQLite and tantivy say of a full or read-only disk comes with what helps."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError(reason)
+
+    fill(index, 1)
+    monkeypatch.setattr("codekin.storage.text_index.write_stamp", refuse)
+    with pytest.raises(StoreError, match=advice):
+        index.flush(force=True)
+
+
 def test_a_full_disk_keeps_the_old_state(index: ChunkIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk leaves the old index."""
     fill(index, 4)

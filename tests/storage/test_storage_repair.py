@@ -33,6 +33,14 @@ def lose(path: Path, generator: random.Random) -> None:
     path.unlink()
 
 
+def make_folder(path: Path, generator: random.Random) -> None:
+    """Puts a folder with a file in its place."""
+    del generator
+    path.unlink()
+    path.mkdir()
+    (path / "somebody's").write_text("x")
+
+
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An index that was closed in good order."""
@@ -65,7 +73,7 @@ def _repair(index: ChunkIndex) -> None:
     index.flush(force=True)
 
 
-@pytest.mark.parametrize("harm", [cut, flip, lose])
+@pytest.mark.parametrize("harm", [cut, flip, lose, make_folder])
 @pytest.mark.parametrize("kind", ["index.sqlite", "vectors-1.f16", "text_index"])
 def test_damage_is_noticed_and_made_good(sound: Path, tmp_path: Path, kind: str, harm: Callable[..., None]) -> None:
     """A damaged file is noticed and rebuilt, and queries give the right results."""

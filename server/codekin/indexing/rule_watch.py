@@ -6,6 +6,7 @@ ignore file with the configuration that names it.
 
 import os
 from collections.abc import Iterable
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,8 @@ OUTER_RULE_FILES: Final = (".gitignore", ".codekinignore")
 LOOK_SECONDS: Final = 5.0
 MAX_TRACKED_HINTS: Final = 500
 """Files that git begins or ceases to track at once, beyond which everything is compared."""
+
+MAX_TREES: Final = 100
 
 Stamp = tuple[tuple[int, int, int], ...]
 """Time of change, size and inode of files; zeros for those that are missing."""
@@ -28,8 +31,7 @@ class RuleWatch:
         self._looked = 0.0
         self._is_known = False
         self._rules: Stamp = ()
-        self._index: Stamp = ()
-        self._tracked: frozenset[bytes] = frozenset()
+        self._trees: dict[Path, tuple[Stamp, frozenset[bytes]]] = {}
 
     def expire(self) -> None:
         """The next look is due at once."""
@@ -47,17 +49,38 @@ class RuleWatch:
         return found
 
     def _tracked_changes(self) -> list[str | None]:
-        tree = find_repository(self._root)
-        index = stamp_files(index_paths(tree)) if tree else ()
-        if index == self._index and self._is_known:
+        found: list[str] = []
+        known, self._trees = self._trees, {}
+        for tree in repository_trees(self._root):
+            stamp = stamp_files(index_paths(tree))
+            before = known.get(tree, _UNREAD)
+            tracked = before[1] if stamp == before[0] else read_tracked_paths(tree).files
+            self._trees[tree] = (stamp, tracked)
+            found += _paths_inside(self._root, tree, tracked ^ before[1])
+        if not self._is_known:
             return []
-        tracked = read_tracked_paths(tree).files if tree else frozenset()
-        changed, self._index, self._tracked = tracked ^ self._tracked, index, tracked
-        if not self._is_known or tree is None:
-            return []
-        prefix = os.fsencode(self._root.relative_to(tree).as_posix() + "/") if self._root != tree else b""
-        inside = [os.fsdecode(path.removeprefix(prefix)) for path in changed if path.startswith(prefix)]
-        return [*inside] if len(inside) <= MAX_TRACKED_HINTS else [None]
+        return [*found] if len(found) <= MAX_TRACKED_HINTS else [None]
+
+
+_UNREAD: tuple[Stamp, frozenset[bytes]] = ((), frozenset())
+
+
+def _paths_inside(root: Path, tree: Path, paths: Iterable[bytes]) -> list[str]:
+    """Paths of a working tree as paths from the workspace's folder, without those outside it."""
+    if tree.is_relative_to(root):
+        return [(tree.relative_to(root) / os.fsdecode(path)).as_posix() for path in paths]
+    prefix = os.fsencode(root.relative_to(tree).as_posix() + "/")
+    return [os.fsdecode(path.removeprefix(prefix)) for path in paths if path.startswith(prefix)]
+
+
+def repository_trees(root: Path) -> list[Path]:
+    """The working tree around a workspace; of a folder in none, or in a bare one, those up to two folders below it."""
+    tree = find_repository(root)
+    git = find_git_folder(tree) if tree else None
+    if tree is not None and (git is None or not git.is_bare):
+        return [tree]
+    below = chain.from_iterable(islice(root.glob(pattern), MAX_TREES) for pattern in ("*/.git", "*/*/.git"))
+    return [pointer.parent for pointer in below]
 
 
 def outer_rule_paths(root: Path) -> list[Path]:

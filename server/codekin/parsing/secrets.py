@@ -102,8 +102,13 @@ _CONNECTION: Final = re.compile(
 _BARE: Final = re.compile(r"[\w.-]{0,32}(?::[ \t]{1,8}|=)([A-Za-z0-9+/=_-]{32,512})[ \t]{0,8}\r?(?:\n|\Z)")
 _BARE_START: Final = re.compile(r"[ \t]*(?:- |export |set )?[\w.-]{0,40}")
 _KUBERNETES: Final = re.compile(
-    r"^kind:[ \t]*Secret[ \t]*\r?$(?=(?s:.{0,500}?)^(?:stringData|data):[ \t]*\r?$)", re.MULTILINE
+    r"^kind:[ \t]*Secret[ \t]*\r?$(?=(?s:.{0,500}?)^(?:stringData|data):[ \t]*\r?\n"
+    r"(?:[ \t]+[^\n]{0,500}\n){0,64}?[ \t]+[\w.-]{1,128}:[ \t]{1,8}(?![\"']?(?:[<$]|\{\{))[^\s#])",
+    re.MULTILINE,
 )
+"""One with a value at least; placeholders in `<>`, `$` or `{{` hold none."""
+_SHORT_LIVED: Final = ("csrf", "xsrf")
+"""A token against forged requests belongs to one session and ends with it; guides print them."""
 _PASSWORD_NAMES: Final = frozenset({"secret", "passw", "passphrase", "pwd"})
 _JOINT: Final = re.compile(r"[\"'](?:\s+|\s*(?:<>|\+)\s*)[\"']")
 _CONTINUED: Final = re.compile(r"\\\r?\n\s*")
@@ -137,7 +142,8 @@ def _names_in(lowered: str) -> Iterator[tuple[str, int]]:
     for name in _NAMES:
         at = lowered.find(name)
         while at >= 0:
-            yield name, at + len(name)
+            if not lowered[max(0, at - 5) : at].rstrip("_-").endswith(_SHORT_LIVED):
+                yield name, at + len(name)
             at = lowered.find(name, at + len(name))
 
 

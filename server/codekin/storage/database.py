@@ -95,7 +95,7 @@ def connect(folder: Path, *, write: bool) -> sqlite3.Connection:
     Raises StoreError when a reader finds none or a damaged one, DAMAGE when the writer does.
     """
     path = folder / DATABASE_NAME
-    if not write and not path.exists():
+    if not write and not path.is_file():
         raise StoreError(f"no index in {folder} yet: run `codekin index` in the workspace")
     database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     try:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from codekin.errors import StoreError
+from codekin.errors import StoreError, describe_store_error
 from codekin.protocols import EmbeddingSpace, Vectors
 from codekin.storage import files, maintenance
 from codekin.storage import vectors as vectors_module
@@ -66,6 +66,7 @@ class ChunkIndex(IndexReader):
     def _open_writer(cls, folder: Path) -> "ChunkIndex":
         """The database and the words; a damaged database is salvaged first."""
         message = ""
+        maintenance.put_folders_away(folder)
         while True:
             database = None
             try:
@@ -78,7 +79,7 @@ class ChunkIndex(IndexReader):
                 if database:
                     database.close()
                 if message in _REBUILT_MESSAGES or not is_damage(error):
-                    raise StoreError(f"the index in {folder} cannot be opened ({error})") from error
+                    raise StoreError(describe_store_error(f"the index in {folder} cannot be opened", error)) from error
                 message = _OUTDATED_MESSAGE if isinstance(error, OtherVersionError) else _DAMAGED_MESSAGE
                 maintenance.replace_database(folder)
             else:

@@ -159,6 +159,16 @@ def check_structure(database: sqlite3.Connection) -> None:
         raise sqlite3.DatabaseError(found)
 
 
+_PUT_AWAY = "not-ours-"
+
+
+def put_folders_away(folder: Path) -> None:
+    """Gives folders that stand where files of the index belong another name: they may hold somebody's files."""
+    for path in (*folder.glob(DATABASE_NAME + "*"), *folder.glob("vectors-*.f16")):
+        if path.is_dir() and not path.is_symlink():
+            path.rename(path.with_name(f"{_PUT_AWAY}{path.name}-{path.stat().st_ino}"))
+
+
 def replace_database(folder: Path) -> None:
     """Replaces an unreadable database by a fresh one with the rest of the journal and all sound vectors."""
     journal = _read_remaining_journal(folder / DATABASE_NAME)

@@ -16,7 +16,7 @@ import numpy as np
 import tantivy
 from numpy.typing import NDArray
 
-from codekin.errors import StoreError
+from codekin.errors import StoreError, describe_store_error
 from codekin.protocols import TextQuery
 from codekin.storage.database import row_checksum
 from codekin.storage.terms import tokenize_for_search
@@ -71,7 +71,7 @@ class TextIndexWriter:
             self._writer: tantivy.IndexWriter | None = self._open_writer()
             self._writer.garbage_collect_files()  # the leftovers of a killed writer would block the next commit
         except (ValueError, OSError) as error:
-            raise StoreError(f"the text index in {folder} cannot be opened ({error})") from error
+            raise StoreError(describe_store_error(f"the text index in {folder} cannot be opened", error)) from error
         self.stamp = read_stamp(folder)
         self._added = self.stamp.added
 
@@ -93,7 +93,9 @@ class TextIndexWriter:
             self.stamp = TextIndexStamp(seq, instance, self._added, files)
             write_stamp(self.folder, self.stamp)
         except (ValueError, OSError) as error:
-            raise StoreError(f"the text index in {self.folder} cannot be written ({error})") from error
+            raise StoreError(
+                describe_store_error(f"the text index in {self.folder} cannot be written", error)
+            ) from error
 
     def close(self) -> None:
         """Waits for merges and closes the folder."""
