@@ -19,6 +19,8 @@ from daemons import eventually, kill, processes_of
 from fakes import write_head
 
 CODEKIN = Path(sys.executable).with_name("codekin")
+FAST = ("--learning-rate", "0.001")
+"""At the default rate a dozen triplets move nothing that a comparison could see."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
@@ -117,7 +119,9 @@ def test_a_killed_run_is_reported_and_its_changes_are_used_later(data, root):
 
 def test_an_adapter_is_trained_and_serves(data, root):
     """The bundled encoder under an adapter: learned, embedded anew behind what serves, and gone back from at once."""
-    status, output, trouble = codekin("finetune", root, "--method", "lora", "--count", 12, "--epochs", 1, "--json")
+    status, output, trouble = codekin(
+        "finetune", root, "--method", "lora", "--count", 12, "--epochs", 1, *FAST, "--json"
+    )
     assert (status, trouble) == (0, "")
     run = json.loads(output)
     base = serving_space(data, root) if run["decision"] == "kept" else None

@@ -179,16 +179,16 @@ def test_the_index_version_follows_the_code_that_selects_and_cuts(monkeypatch: p
 
 def test_the_settings_map_extensions_to_languages(place: Place) -> None:
     """A mapped extension is cut in its language, and what is already indexed is cut again."""
-    (place.root / "price.metal").write_text(
+    (place.root / "price.vertex").write_text(
         "float scale_price(float price) {\n  float tax = 2;\n  return price * tax;\n}\n"
     )
     (place.root / "vec.h").write_text("int plain_c(int a) {\n  int b = a;\n  return a + b;\n}\n")
     driven = place.start()
-    assert driven.index.files()["price.metal"].skipped == "unknown language"
+    assert driven.index.files()["price.vertex"].skipped == "unknown language"
     assert driven.index.files()["vec.h"].language == "c"
-    driven.indexer.configure(driven.mapping(metal="cpp", h="cpp"))
+    driven.indexer.configure(driven.mapping(vertex="cpp", h="cpp"))
     driven.settle()
-    assert [driven.index.files()[path].language for path in ("price.metal", "vec.h")] == ["cpp", "cpp"]
+    assert [driven.index.files()[path].language for path in ("price.vertex", "vec.h")] == ["cpp", "cpp"]
     assert "scale_price" in names(driven)
     driven.indexer.configure(driven.workspace)
     driven.settle()

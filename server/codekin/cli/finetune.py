@@ -65,7 +65,9 @@ MIN_CHART_RANGE = 0.01
 
 def finetune(
     path: WorkspacePath = Path(),
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train and measure as usual, but publish nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Train and measure as usual, but publish nothing.")
+    ] = False,
     background: Annotated[bool, typer.Option("--background", help="Hand it to the daemon and leave.")] = False,
     method: Method = "",
     epochs: Epochs = 0,
