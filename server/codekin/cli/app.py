@@ -174,9 +174,8 @@ def _usage_error(message: str, arguments: Sequence[str]) -> str:
     """Typer's message as one sentence, with where to read on; it has none where the help was printed instead."""
     command = next((f" {row.name}" for row in COMMANDS if arguments[:1] == [row.name]), "")
     said = message.replace("Value error, ", "").strip().rstrip(".") or "Name a command"
-    return (
-        f"{said}{'' if said.endswith('?') else ';'} {'See' if said.endswith('?') else 'see'} `codekin{command} --help`."
-    )
+    see = " See" if said.endswith("?") else "; see"
+    return f"{said}{see} `codekin{command} --help`."
 
 
 def _fail(message: str) -> int:

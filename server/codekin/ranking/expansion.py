@@ -77,8 +77,12 @@ def synonyms_of(word: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=65536)
-def stands_for(word: str, said: tuple[str, ...]) -> tuple[str, ...]:
-    """The words of a question that a name's word is another word for."""
+def words_meant(word: str, said: tuple[str, ...]) -> tuple[str, ...]:
+    """The words of a question that a word of a name stands for: it abbreviates them, or is another word for them."""
+    return spell_out(word, said) or _in_other_words(word, said)
+
+
+def _in_other_words(word: str, said: tuple[str, ...]) -> tuple[str, ...]:
     own = {stem(other) for other in synonyms_of(word)}
     return tuple(one for one in said if stem(one) in own)
 
@@ -98,7 +102,6 @@ def _read_groups() -> Iterator[list[str]]:
     return (line.split() for line in text.splitlines() if line and not line.startswith("#"))
 
 
-@lru_cache(maxsize=65536)
 def spell_out(abbreviation: str, words: tuple[str, ...]) -> tuple[str, ...]:
     """The words of a question, in its order and in lower case, that a word of a name abbreviates; none otherwise."""
     if abbreviation in words:

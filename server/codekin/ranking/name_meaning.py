@@ -8,7 +8,7 @@ from threading import Lock
 import numpy as np
 
 from codekin.protocols import Embedder, Vectors
-from codekin.ranking.expansion import spell_out, stands_for
+from codekin.ranking.expansion import words_meant
 from codekin.ranking.scoring import Ranking
 from codekin.storage.snapshot import IndexSnapshot, split_name
 from codekin.storage.terms import split_subtokens
@@ -96,7 +96,7 @@ def _name_with_scopes(snapshot: IndexSnapshot, row: int) -> list[str]:
 
 
 def _spelled_out(words: Sequence[str], said: tuple[str, ...]) -> list[str]:
-    return [one for word in words for one in spell_out(word, said) or stands_for(word, said) or (word,)]
+    return [one for word in words for one in words_meant(word, said) or (word,)]
 
 
 def _embed_words(embedder: Embedder, words: Collection[str]) -> Mapping[str, Vectors]:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from codekin.ranking.expansion import spell_out, stands_for, stem
+from codekin.ranking.expansion import stem, words_meant
 from codekin.ranking.scoring import Ranking, RowMask
 from codekin.ranking.signals import Scores
 from codekin.storage.snapshot import IndexSnapshot, split_name
@@ -125,11 +125,9 @@ def _words_of(text: str) -> frozenset[str]:
 
 
 def _words_meant(question: QuestionWords, name: str) -> frozenset[str]:
-    """The words of a name with those of the question that it abbreviates."""
+    """The words of a name with those of the question that it stands for."""
     own = _words_of(name)
-    meant = [
-        word for part in _own_words(name) for word in spell_out(part, question.said) or stands_for(part, question.said)
-    ]
+    meant = [word for part in _own_words(name) for word in words_meant(part, question.said)]
     return own.union(map(stem, meant)) if meant else own
 
 

@@ -6,7 +6,7 @@ with the test's name.
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -25,12 +25,13 @@ def scores_by_tests(snapshot: IndexSnapshot, ranking: Ranking) -> Mapping[int, f
     """What each tested row has from its best test: the test's score by how much of the row's name the test says."""
     found: defaultdict[int, float] = defaultdict(float)
     tests = list(_best_tests(snapshot, ranking))
-    if not tests:
-        return found
-    tested = _files_by_topic(snapshot, {_topic(path) for path, _, _ in tests})
+    by_topic = _files_by_topic(snapshot, {_topic(path) for path, _, _ in tests}) if tests else {}
+    functions = _functions_by_file(snapshot, [file for files in by_topic.values() for file in files])
     for path, name, score in tests:
         said = frozenset(map(stem, split_subtokens(name)))
-        for row in _functions_in(snapshot, _nearest(snapshot, tested[_topic(path)], path)):
+        for row in (
+            row for file in _nearest(snapshot, by_topic.get(_topic(path), ()), path) for row in functions[file]
+        ):
             share = _share_said(snapshot.names.name(int(snapshot.columns.name[row])), said)
             found[row] = max(found[row], score * share)
     return {row: score for row, score in found.items() if score}
@@ -40,12 +41,8 @@ def _best_tests(snapshot: IndexSnapshot, ranking: Ranking) -> Iterator[tuple[str
     """Paths, names and scores of the tests among the best."""
     columns, kinds = snapshot.columns, snapshot.kinds.words()
     for row, score in zip(ranking.rows[:_TESTS_READ].tolist(), ranking.scores.tolist(), strict=False):
-        path = snapshot.paths.get(int(columns.file[row]), "")
-        if (
-            score > 0
-            and kinds[columns.kind[row]] not in {"file", "module"}
-            and (kinds[columns.kind[row]] in TEST_KINDS or is_test_path(path))
-        ):
+        path, kind = snapshot.paths.get(int(columns.file[row]), ""), kinds[columns.kind[row]]
+        if score > 0 and kind not in {"file", "module"} and (kind in TEST_KINDS or is_test_path(path)):
             yield path, (split_name(snapshot.names.name(int(columns.name[row]))) or ("",))[-1], score
 
 
@@ -56,11 +53,10 @@ def _topic(path: str) -> str:
     return _TEST_MARK.sub("", base).replace("_", "")
 
 
-def _files_by_topic(snapshot: IndexSnapshot, topics: Iterable[str]) -> Mapping[str, list[int]]:
+def _files_by_topic(snapshot: IndexSnapshot, topics: Collection[str]) -> Mapping[str, list[int]]:
     found: defaultdict[str, list[int]] = defaultdict(list)
-    wanted = frozenset(topics)
     for file, path in snapshot.paths.items():
-        if _topic(path) in wanted and not is_test_path(path):
+        if _topic(path) in topics and not is_test_path(path):
             found[_topic(path)].append(file)
     return found
 
@@ -69,14 +65,18 @@ def _nearest(snapshot: IndexSnapshot, files: Iterable[int], path: str) -> list[i
     """Those files that share the most folders with a test."""
     folders = set(path.split("/")[:-1])
     shared = {file: len(folders & set(snapshot.paths[file].split("/")[:-1])) for file in files}
-    return [file for file, count in shared.items() if count == max(shared.values())]
+    most = max(shared.values(), default=0)
+    return [file for file, count in shared.items() if count == most]
 
 
-def _functions_in(snapshot: IndexSnapshot, files: Iterable[int]) -> Iterator[int]:
+def _functions_by_file(snapshot: IndexSnapshot, files: Sequence[int]) -> Mapping[int, list[int]]:
+    """The rows of some files that are no containers."""
+    found: defaultdict[int, list[int]] = defaultdict(list)
     columns, kinds = snapshot.columns, snapshot.kinds.words()
-    for row in np.flatnonzero(np.isin(columns.file, list(files))).tolist():
+    for row in np.flatnonzero(np.isin(columns.file, files)).tolist() if files else ():
         if kinds[columns.kind[row]] not in CONTAINERS:
-            yield row
+            found[int(columns.file[row])].append(row)
+    return found
 
 
 def _share_said(name: str, said: frozenset[str]) -> float:
