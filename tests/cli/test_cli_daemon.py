@@ -39,8 +39,7 @@ def test_stop_ends_a_daemon_that_does_not_answer(own, monkeypatch):
     """A stuck daemon is killed."""
     run_codekin("daemon", "start")
     os.kill(daemons_of(own)[0], signal.SIGSTOP)
-    monkeypatch.setattr(startup, "HANDSHAKE_SECONDS", 0.3)
-    monkeypatch.setattr(daemon, "SHUTDOWN_SECONDS", 1.0)
+    monkeypatch.setattr(startup, "SILENCE_SECONDS", 0.3)
     assert daemon.stop() == 0
     eventually(lambda: not processes_of(own))
 

@@ -139,10 +139,52 @@ def test_a_daemon_that_hangs_is_named_not_waited_for(data, monkeypatch):
     with DaemonClient.connect() as client:
         pid = client.greeting["pid"]
     os.kill(pid, signal.SIGSTOP)
-    monkeypatch.setattr(startup, "HANDSHAKE_SECONDS", 0.3)
+    monkeypatch.setattr(startup, "SILENCE_SECONDS", 0.3)
     with pytest.raises(DaemonError, match="codekin daemon stop"):
         DaemonClient.connect()
     assert startup.listener_pid(data) == pid
+
+
+def test_a_daemon_that_takes_no_more_connections_is_named_and_found(data):
+    """With as many waiting connections as the system keeps, a client gets its sentence, and the process is known."""
+    with DaemonClient.connect() as client:
+        pid = client.greeting["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    waiting = fill_queue(paths.socket_path(data))
+    with pytest.raises(DaemonError, match="codekin daemon stop"):
+        DaemonClient.connect()
+    assert startup.listener_pid(data) == pid
+    os.kill(pid, signal.SIGCONT)
+    for connection in waiting:
+        connection.close()
+    eventually(lambda: startup.read_handshake(data))
+
+
+def fill_queue(path: Path) -> list[socket.socket]:
+    """Connections to a socket until the system takes no further one."""
+    connections = []
+    while True:
+        connections.append(socket.socket(socket.AF_UNIX))
+        connections[-1].setblocking(False)
+        try:
+            connections[-1].connect(str(path))
+        except BlockingIOError:
+            return connections
+
+
+def test_a_daemon_that_is_at_work_is_waited_for(data, monkeypatch):
+    """A daemon that is silent and seen to work gets more time: it answers when it goes on."""
+    with DaemonClient.connect() as client:
+        pid = client.greeting["pid"]
+    os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(startup, "SILENCE_SECONDS", 0.3)
+    looks = []
+    monkeypatch.setattr(
+        startup, "is_at_work", lambda process: looks.append(process) or not os.kill(pid, signal.SIGCONT)
+    )
+    with DaemonClient.connect() as client:
+        assert client.greeting["pid"] == pid
+    assert set(looks) == {pid}
 
 
 def test_an_idle_daemon_leaves_and_a_listening_window_keeps_it(data, root):

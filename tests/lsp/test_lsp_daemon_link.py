@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from codekin.errors import DaemonError
 from codekin.lsp import daemon_link
 
 INVOKED, AUTOMATIC = 1, 2
@@ -107,6 +108,27 @@ async def test_requests_that_come_while_the_daemon_starts_wait_for_one_start(win
     assert [answer["ms"] for answer in found[1:]] == [1, 1, 1, 1]
     assert len(starts) == 1
     await link.close()
+
+
+async def test_requests_that_wait_for_one_start_share_its_failure():
+    """A daemon that does not answer costs the requests of a window one wait together, and the next request another."""
+    failing, begun = asyncio.Event(), []
+
+    async def connect():
+        begun.append(1)
+        await failing.wait()
+        raise DaemonError(daemon_link.UNRESPONSIVE)
+
+    link = daemon_link.DaemonLink(connect, lambda _message: None)
+    waiting = [asyncio.create_task(link.post("/similar", {})) for _ in range(5)]
+    await asyncio.sleep(0.05)
+    failing.set()
+    found = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [str(error) for error in found] == [daemon_link.UNRESPONSIVE] * 5
+    assert len(begun) == 1
+    with pytest.raises(DaemonError):
+        await link.post("/similar", {})
+    assert len(begun) == 2
 
 
 async def test_a_start_that_takes_long_is_reported_until_it_is_over(window, root, monkeypatch):

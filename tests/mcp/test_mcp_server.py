@@ -1,7 +1,9 @@
 """`codekin mcp` as an agent meets it: the installed command, the SDK's own client, a real daemon and index."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 
 import anyio
@@ -13,7 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from codekin.daemon.client import DaemonClient
 from codekin.mcp.rendering import count_tokens
-from daemons import COMMAND, kill, processes_of, run_codekin
+from daemons import COMMAND, daemons_of, kill, processes_of, run_codekin
 from mcp import types
 
 READ_ONLY = {"read_only_hint": True, "destructive_hint": False, "idempotent_hint": True, "open_world_hint": False}
@@ -258,3 +260,19 @@ async def test_agents_share_one_process_that_can_be_killed(sample, data):
     kill(host.pid)
     async with agent(cwd=sample) as third:
         assert (await third.call_tool("status", {})).structured_content["root"] == str(sample)
+
+
+async def test_an_agent_does_not_wait_for_a_suspended_daemon(sample, data):
+    """A daemon that stops answering is a sentence within seconds, and is used again once it goes on."""
+    async with agent(cwd=sample) as client:
+        await client.call_tool("search", {"query": "retry"})
+        (pid,) = daemons_of(data)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with anyio.fail_after(60):
+                assert "does not answer" in sentence_of(
+                    await client.call_tool("search", {"query": "retry with backoff"})
+                )
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        assert not (await client.call_tool("search", {"query": "retry"})).is_error

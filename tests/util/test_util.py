@@ -1,6 +1,7 @@
 """The small parts that all rooms share: locks, files, identifiers, progress."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,8 @@ from codekin.util.files import (
     replacing,
     write_atomically,
 )
-from codekin.util.process import ProgressEstimate, ProgressEstimator
+from codekin.util.process import ProgressEstimate, ProgressEstimator, is_at_work
+from daemons import eventually
 
 HOLDER = (
     "import sys; from pathlib import Path; from codekin.util.files import acquire_lock as a; l = a(Path(sys.argv[1]))"
@@ -118,3 +120,13 @@ def test_progress_is_estimated_for_each_phase():
     assert estimator.update("scan", 20, 100, 10.0) == ProgressEstimate(5.0, 2.0, 40.0)
     assert estimator.update("vectors", 20, 100, 11.0).seconds_left is None
     assert estimator.update("vectors", 5, 100, 12.0) == ProgressEstimate(0.0, 0.0, None)
+
+
+def test_a_process_is_seen_to_work_or_not():
+    """A process that computes is at work; one that sleeps, is suspended or is gone is not."""
+    with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:
+        eventually(lambda: is_at_work(busy.pid))
+        busy.send_signal(signal.SIGSTOP)
+        eventually(lambda: not is_at_work(busy.pid))
+        busy.kill()
+    assert not is_at_work(busy.pid)

@@ -80,6 +80,7 @@ def stop_process(data: Path, process: psutil.Process) -> None:
     try:
         if not _asked_to_leave(data, process):
             process.terminate()
+            process.resume()  # a suspended process hears of it once it goes on
         if not _has_ended(process):
             process.kill()
             if not _has_ended(process):

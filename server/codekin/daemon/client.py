@@ -121,7 +121,7 @@ class AsyncDaemonClient:
         while True:
             began = time.monotonic()
             try:
-                await self._reconnect()
+                await self.reconnect()
                 async for value in self.lines(f"/events?{query}", method="GET"):
                     yield value
                 message = "The daemon left; it is started again."
@@ -131,23 +131,26 @@ class AsyncDaemonClient:
             yield {"event": "lost", "message": message}
             await asyncio.sleep(RECONNECT_DELAYS[min(failures, len(RECONNECT_DELAYS) - 1)])
 
+    async def reconnect(self) -> None:
+        """Shakes hands, and starts the daemon if it is gone; calls that fail together do so together.
+
+        Raises DaemonError where the daemon does not answer.
+        """
+        if self._reconnecting is None or self._reconnecting.done():
+            self._reconnecting = asyncio.create_task(asyncio.to_thread(ensure_daemon, self.data))
+        self.greeting = await asyncio.shield(self._reconnecting)
+
     async def _request(self, call: Any) -> Any:
         try:
             return await call()
         except HttpError as error:
             if error.status or error.kind == TIMEOUT:
                 raise to_codekin_error(error) from error
-        await self._reconnect()
+        await self.reconnect()
         try:
             return await call()
         except HttpError as error:
             raise to_codekin_error(error) from error
-
-    async def _reconnect(self) -> None:
-        """Starts the daemon if it is gone; calls that fail together look for it together."""
-        if self._reconnecting is None or self._reconnecting.done():
-            self._reconnecting = asyncio.create_task(asyncio.to_thread(ensure_daemon, self.data))
-        self.greeting = await asyncio.shield(self._reconnecting)
 
 
 def to_codekin_error(error: HttpError) -> CodekinError:

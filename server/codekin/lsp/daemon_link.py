@@ -5,6 +5,7 @@ while that is answered the daemon is busy and worth waiting for, otherwise the r
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ AUTOMATIC = Patience(1.0, 1.5, 10.0)
 """For what the editor requests at each key."""
 BACKGROUND = Patience(1.0, 1.5, 20.0)
 """For what the editor shows once it is there, such as lenses."""
-REQUESTED = Patience(2.0, 5.0, 60.0)
+REQUESTED = Patience(1.0, 4.0, 60.0)
 """For requests of the user."""
 
 
@@ -78,12 +79,14 @@ class DaemonLink:
         self._connecting: asyncio.Task[DaemonConnection] | None = None
         self._handshake: asyncio.Task[None] | None = None
         self._in_order = asyncio.Lock()
+        self._failed = 0.0
 
     async def connection(self) -> DaemonConnection:
-        """The daemon, started if none runs; simultaneous requests share one start. Raises DaemonError."""
+        """The daemon, started if none runs; simultaneous requests share a start or its failure. Raises DaemonError."""
+        arrived = time.monotonic()
         async with self._in_order:
             task = self._connecting
-            if task is None or (task.done() and not self._connected()):
+            if task is None or (task.done() and not self._connected() and self._failed < arrived):
                 task = self._connecting = asyncio.get_running_loop().create_task(self._open())
                 task.add_done_callback(_mark_retrieved)
             return await asyncio.shield(task)
@@ -122,6 +125,7 @@ class DaemonLink:
             raise DaemonError(f"The daemon cannot be reached: {error}; see `codekin doctor`.") from error
         finally:
             opening.cancel()
+            self._failed = time.monotonic()
             self._report("")
         return connection
 

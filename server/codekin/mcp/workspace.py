@@ -4,7 +4,7 @@ The root is the one on the command line, else the client's own, else the workspa
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from codekin.paths import find_workspace_root
 _MODEL_ROUTES = frozenset({"/search", "/similar", "/reuse"})
 INDEX_SECONDS, LOADING_SECONDS = 45.0, 20.0
 """How long a first question waits until the words of a new workspace can be searched, and for the model to load."""
+QUIET_SECONDS = 1.0
+"""A call that takes longer is followed by a handshake: an agent does not wait for a daemon that is suspended."""
 
 ReportProgress = Callable[[float, float | None, str], Awaitable[None]]
 """Takes what is done, of how many if that is known, and what is being done."""
@@ -72,13 +74,13 @@ class Workspaces:
         """The daemon's answer about a root, which is indexed before if it is new and that was allowed."""
         client = await self._connection.client()
         await self._prepare(client, root, report, needs_model=route in _MODEL_ROUTES)
-        return await client.post(route, {"root": str(root), **body})
+        return await _supervise(client, client.post(route, {"root": str(root), **body}))
 
     async def get(self, root: Path, route: str, report: ReportProgress) -> Any:
         """The same for a GET."""
         client = await self._connection.client()
         await self._prepare(client, root, report, needs_model=False)
-        return await client.get(route, root=str(root))
+        return await _supervise(client, client.get(route, root=str(root)))
 
     def _list_roots(self, client_roots: Sequence[str]) -> list[Path]:
         if self._config.root is not None:
@@ -96,7 +98,7 @@ class Workspaces:
         if (root, needs_model) in self._known:
             return
         opening = client.post("/workspaces/open", {"root": str(root)}) if self._config.indexes else None
-        status = await (opening or _status(client, root))
+        status = await _supervise(client, opening or _status(client, root))
         if not _is_usable(status, needs_model):
             await report(0.0, None, f"Indexing {root.name}")
             try:
@@ -105,6 +107,17 @@ class Workspaces:
             except TimeoutError:
                 pass  # what is there by now answers
         self._known |= {(root, False), (root, needs_model)}
+
+
+async def _supervise(client: AsyncDaemonClient, call: Coroutine[Any, Any, Any]) -> Any:
+    """The call's result, for as long as the daemon answers handshakes. Raises DaemonError once it does not."""
+    task = asyncio.create_task(call)
+    try:
+        while not (await asyncio.wait({task}, timeout=QUIET_SECONDS))[0]:
+            await client.reconnect()
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _is_usable(status: Mapping[str, Any], needs_model: bool) -> bool:

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import sys
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,32 @@ def lower_priority() -> None:
         import psutil  # noqa: PLC0415 - takes 20 ms, which windows spare
 
         psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+
+
+_WATCH_SECONDS = 0.5
+
+
+def is_at_work(pid: int) -> bool:
+    """Whether a process is seen to run, to wait for its turn or to wait for a disk; blocks for half a second."""
+    import psutil  # noqa: PLC0415 - takes 20 ms, which windows spare
+
+    try:
+        process = psutil.Process(pid)
+        before = process.cpu_times()
+        time.sleep(_WATCH_SECONDS)
+        waits = process.status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
+        return waits or process.cpu_times() != before
+    except psutil.Error:
+        return False
+
+
+def find_socket_owner(path: Path) -> int | None:
+    """The process of this user that holds the Unix socket at a path, None where the system shows none."""
+    import psutil  # noqa: PLC0415 - takes 20 ms, which windows spare
+
+    with suppress(psutil.Error, OSError):
+        return next((each.pid for each in psutil.net_connections("unix") if each.pid and each.laddr == str(path)), None)
+    return None
 
 
 def die_with_parent() -> None:

@@ -16,7 +16,7 @@ from codekin import paths
 from codekin.daemon.process.build import check_compatibility
 from codekin.errors import DaemonError, HttpError, describe_os_error
 from codekin.util.files import LockHeldError, acquire_lock
-from codekin.util.process import ALLOCATOR_ENVIRONMENT
+from codekin.util.process import ALLOCATOR_ENVIRONMENT, find_socket_owner, is_at_work
 
 if TYPE_CHECKING:
     from codekin.http import JsonClient
@@ -25,8 +25,11 @@ LEADER_LOCK = "leader.lock"
 """In the runtime folder; the daemon holds it for as long as it lives."""
 
 START_SECONDS = 60.0
+SILENCE_SECONDS = 4.0
+"""A handshake is quick: a daemon that is silent for so long does not answer, unless it is seen to work."""
 HANDSHAKE_SECONDS = 20.0
-"""A handshake is quick; a machine that swaps or compiles may still take this long."""
+"""While it is seen to work: on a machine that swaps or compiles a handshake may take this long."""
+UNRESPONSIVE = "The daemon does not answer: `codekin daemon stop` ends it, and the next command starts it again."
 
 
 def ensure_daemon(data: Path, start: bool = True) -> Mapping[str, Any]:
@@ -70,15 +73,29 @@ def read_handshake(data: Path) -> Mapping[str, Any] | None:
     if not is_listening(path):
         return None
     try:
-        with _connect(path) as client:
-            greeting = client.get("/handshake")
+        greeting = _request_handshake(data)
     except HttpError as error:
-        if error.status == 0 and not is_listening(path):
+        if error.status:
+            raise DaemonError(f"The daemon does not answer ({error}) `codekin daemon stop` ends it.") from error
+        if not is_listening(path):
             return None
-        raise DaemonError(f"The daemon does not answer ({error}) `codekin daemon stop` ends it.") from error
+        raise DaemonError(UNRESPONSIVE) from error
     if not isinstance(greeting, dict) or greeting.get("product") != "codekin":
         raise DaemonError(f"Something else than a Codekin daemon listens at {path}: end it.")
     return greeting
+
+
+def _request_handshake(data: Path) -> Any:
+    """What the listener answers, asked again while it is seen to work. Raises HttpError."""
+    deadline = time.monotonic() + HANDSHAKE_SECONDS
+    while True:
+        try:
+            with _connect(paths.socket_path(data)) as client:
+                return client.get("/handshake")
+        except HttpError as error:
+            pid = None if error.status else listener_pid(data)
+            if pid is None or not is_at_work(pid) or time.monotonic() > deadline:
+                raise
 
 
 def listener_pid(data: Path) -> int | None:
@@ -86,10 +103,13 @@ def listener_pid(data: Path) -> int | None:
     path = paths.socket_path(data)
     with socket.socket(socket.AF_UNIX) as peer:
         try:
+            peer.settimeout(SILENCE_SECONDS)
             peer.connect(str(path))
             if sys.platform == "darwin":
                 return int(struct.unpack("i", peer.getsockopt(0, 2, 4))[0])  # SOL_LOCAL, LOCAL_PEERPID
             return int(struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[0])
+        except (BlockingIOError, TimeoutError):  # its queue is full of connections that it does not take
+            return find_socket_owner(path)
         except OSError:
             return None
 
@@ -98,8 +118,10 @@ def is_listening(path: Path) -> bool:
     """Whether some process answers the door at a socket's path."""
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.settimeout(HANDSHAKE_SECONDS)
+            probe.settimeout(SILENCE_SECONDS)
             probe.connect(str(path))
+        except (BlockingIOError, TimeoutError):  # its queue is full
+            return True
         except OSError:
             return False
     return True
@@ -167,7 +189,7 @@ def _start_lock(data: Path, deadline: float) -> Iterator[None]:
 def _connect(path: Path) -> "JsonClient":
     from codekin.http import JsonClient, parse_endpoint  # noqa: PLC0415 - httpx, which the daemon starts without
 
-    return JsonClient(parse_endpoint(path, timeout=HANDSHAKE_SECONDS, attempts=1))
+    return JsonClient(parse_endpoint(path, timeout=SILENCE_SECONDS, attempts=1))
 
 
 def _request_shutdown(data: Path, reason: str) -> None:
