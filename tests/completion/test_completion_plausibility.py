@@ -154,3 +154,26 @@ def test_the_open_file_alone_is_no_evidence():
 def test_a_part_of_a_word_is_renamed_as_a_whole(word, old, new, expected):
     """Parts are renamed in their own case; letters within a part only where the repository has that word."""
     assert expected == _adapt_token(word, {old: new}, TokenVocabulary(["reorder"]))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "// Copyright 2026 X\n// in the Software without restriction\n\n",
+        "/* Permission is hereby granted,\n   in the Software without restriction */\n",
+        "#!/usr/bin/env elixir\n# SPDX-License-Identifier: MIT\n# in the Software without restriction\n",
+        "%% Licensed under the Apache License\n%% in the Software without restriction\r\n",
+    ],
+)
+def test_a_licence_at_the_head_of_a_file_is_no_evidence(header):
+    """The corpus begins behind it, so no sentence of it can be offered elsewhere."""
+    corpus = build_corpus([("a.cpp", header + "#include <a>\n// Licensed games are counted.\nint a;\n")])
+    words = {text.strip() for text in corpus.vocabulary.texts}
+    assert "Software" not in words
+    assert {"include", "games", "int"} <= words
+
+
+def test_a_description_at_the_head_of_a_file_is_read():
+    """Comments that are no licence stay."""
+    corpus = build_corpus([("a.cpp", "// Sorts the shelves by weight.\nint a;\n")])
+    assert "shelves" in {text.strip() for text in corpus.vocabulary.texts}

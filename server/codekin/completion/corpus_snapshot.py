@@ -6,6 +6,7 @@ written last; a damaged folder counts as absent and is rebuilt.
 
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +32,20 @@ from codekin.completion.ngrams import (
 MAX_TEXT_CHARACTERS = 400_000
 MAX_COUNTED_NGRAM = 5
 _SIGN_WEIGHT = 0.2
+LICENCE = re.compile(
+    r"copyright|licen[cs]e|warrant(?:y|ies)\b|merchantab|noninfring|hereby granted|free of charge|sublicen|redistribut"
+    r"|\"as is\"|\bliab(?:le|ility)\b|permission notice|apache\.org|opensource\.org|gnu\.org|spdx|tort or otherwise"
+    r"|substantial portions|persons to whom|to do so, subject|free software foundation|express or implied"
+    r"|governing permissions|all rights reserved|associated documentation files",
+    re.IGNORECASE,
+)
+"""What licences say and code does not."""
+
+_HEADER = re.compile(
+    r"\A(?:[ \t]*+(?:(?://|--|%|;|#(?!\s*(?:include|define|ifn?def|if|pragma|import|undef)\b))[^\n]*+|/\*(?>(?s:.*?)\*/)[^\n]*+)?\n)++"
+)
+"""The comments and blank lines that a file begins with."""
+
 _NO_TOKENS = np.zeros(0, np.uint32)
 
 
@@ -147,8 +162,12 @@ class Corpus:
 
 
 def encode_file(vocabulary: TokenVocabulary, text: str) -> TokenIds:
-    """The tokens of a whole file; a very long one is cut."""
-    return vocabulary.encode("\n" + text[:MAX_TEXT_CHARACTERS].replace("\r\n", "\n"))[0]
+    """The tokens of a whole file, a licence at its head left out; a very long one is cut."""
+    text = text[:MAX_TEXT_CHARACTERS].replace("\r\n", "\n")
+    header = _HEADER.match(text)
+    if header and LICENCE.search(header[0]):
+        text = text[header.end() :]
+    return vocabulary.encode("\n" + text)[0]
 
 
 def build_corpus(files: Iterable[tuple[str, str]]) -> Corpus:
@@ -159,7 +178,7 @@ def build_corpus(files: Iterable[tuple[str, str]]) -> Corpus:
     return Corpus(CorpusBase(fresh_vocabulary, build_segment(encoded, fresh_vocabulary, longest=MAX_NGRAM)))
 
 
-CORPUS_VERSION = 1
+CORPUS_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 
 

@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 
 from codekin.completion.context import CursorPosition
-from codekin.completion.corpus_snapshot import Corpus
+from codekin.completion.corpus_snapshot import LICENCE, Corpus
 from codekin.completion.ngrams import FILE_BOUNDARY, ngram_hash
 from codekin.parsing import CursorContext, Token, tokenize
 from codekin.parsing.tokens import read_bound_names
@@ -33,13 +33,6 @@ MAX_OBSERVED_CALLS = 32
 MAX_CALL_TOKENS = 80
 
 _SENTENCE_END = re.compile(r"[.!?][\"'`)\]]*\s*\Z")
-_LICENCE = re.compile(
-    r"copyright|licen[cs]e|warrant(?:y|ies)\b|merchantab|noninfring|hereby granted|free of charge|sublicen|redistribut"
-    r"|\"as is\"|\bliab(?:le|ility)\b|permission notice|apache\.org|opensource\.org|gnu\.org|spdx|tort or otherwise"
-    r"|substantial portions|persons to whom|to do so, subject|free software foundation|express or implied"
-    r"|governing permissions|all rights reserved|associated documentation files",
-    re.IGNORECASE,
-)
 _CODE_IN_PROSE = re.compile(
     r"[{}\[\]=<>|\\^~$;@#\"]|::|->|\w\(|\)\.|\w[/.]\w+[/.]\w|[a-z]\.[a-z]|[a-z]_[a-z]|[a-z][A-Z]|\b[A-Z][a-z]+[A-Z]"
 )
@@ -104,7 +97,7 @@ class CursorPlace:
             _SENTENCE_END.search(before)
             or _CODE_IN_PROSE.search(_BACKTICKED.sub("", text))
             or (before + text).count("`") % 2
-            or _LICENCE.search(before + text)
+            or LICENCE.search(before + text)
         )
 
     def _tokens_of(self, text: str) -> list[Token]:
