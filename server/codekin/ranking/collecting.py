@@ -15,17 +15,22 @@ from codekin.storage.snapshot import IndexSnapshot
 from codekin.storage.terms import unpack_terms
 from codekin.types import Chunk
 
-SAME_FILE_SHARE = 0.9
+SAME_FILE_SHARE, SAME_FILE_SHARE_OF_TOPIC = 0.9, 0.8
 NEAR_COPY_SHARE = 0.7
-"""What is left of a score for each place above from the same file beyond the second, and for each near-copy above."""
+"""What is left of a score for each place above from the same file beyond the second (beyond the first where a topic is
+asked about: its files count), and for each near-copy above."""
 
-_FREE_PLACES = 2
+_FREE_PLACES, _FREE_PLACES_OF_TOPIC = 2, 1
 _NEAR_COPY = 0.8
 _CONSIDERED = 40
 
 
-def spread_ranking(view: IndexView, ranking: Ranking, limit: int, above: float) -> Ranking:
+def spread_ranking(
+    view: IndexView, ranking: Ranking, limit: int, above: float, *, names_topic: bool = False
+) -> Ranking:
     """The ranking in which repetitions of a file or a text are lower; scores over `above` stay as they are."""
+    free = _FREE_PLACES_OF_TOPIC if names_topic else _FREE_PLACES
+    share = SAME_FILE_SHARE_OF_TOPIC if names_topic else SAME_FILE_SHARE
     scores = ranking.scores.astype(np.float64)
     count = min(len(ranking.rows), max(_CONSIDERED, 2 * limit))
     texts = [_read_terms(view, row) for row in ranking.rows[:count].tolist()]
@@ -39,7 +44,7 @@ def spread_ranking(view: IndexView, ranking: Ranking, limit: int, above: float) 
             if scores[at] > above:
                 continue
             if files[at] == files[best]:
-                scores[at] *= SAME_FILE_SHARE if taken[files[best]] > _FREE_PLACES else 1.0
+                scores[at] *= share if taken[files[best]] > free else 1.0
             elif _are_near_copies(texts[best], texts[at]):
                 scores[at] *= NEAR_COPY_SHARE
     return ranking.with_scores(scores.astype(np.float32))

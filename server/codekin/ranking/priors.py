@@ -5,13 +5,15 @@ the effect of each.
 """
 
 import re
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
 from codekin.ranking.expansion import stem, words_meant
+from codekin.ranking.query import asks_about_topic
 from codekin.ranking.scoring import Ranking, RowMask
 from codekin.ranking.signals import Scores
 from codekin.storage.snapshot import IndexSnapshot, split_name
@@ -34,6 +36,9 @@ _GENERATED_PATH = re.compile(r"(?:^|/)(?:generated|gen|autogen)/|\.(?:pb|grpc\.p
 
 _TEST_WORDS = frozenset(map(stem, ("test", "mock", "fixture", "spec", "benchmark", "example", "fuzz")))
 _MAX_SAID = 64
+_SUPPORTING = 40
+"""How many of the best say which file a topic is in."""
+
 _CONTAINER_WORDS = frozenset(
     map(stem, ("module", "class", "struct", "namespace", "file", "protocol", "header", "overview"))
 )
@@ -58,7 +63,9 @@ class PriorWeights:
     `name_meaning` how near the name's words are to it in meaning; as these count already, a name that repeats the
     question's words, or a path that does, is less likely than one that does not. `length` is added by the logarithm of
     the number of lines: a function of one line seldom does what takes a sentence to say. `whole_name` is for a question
-    that says every word of a name and its scope.
+    that says every word of a name and its scope. To a question that names a topic the `topic_file` that is called so is
+    an answer, a `topic_container` seldom is in the way, and `topic_support` is for the best place of the file that most
+    of the best are in.
     """
 
     meaning: float = 0.15
@@ -72,6 +79,9 @@ class PriorWeights:
     test: float = -0.30
     container: float = -0.22
     asked_container: float = 0.10
+    topic_container: float = -0.05
+    topic_file: float = 0.15
+    topic_support: float = 0.10
     section: float = -0.42
     vendored: float = -0.20
     generated: float = -0.20
@@ -90,6 +100,7 @@ class QuestionWords:
     wants_tests: bool
     wants_containers: bool
     wants_documents: bool
+    names_topic: bool = False
 
 
 def weigh_question(text: str, term_statistics: TermStatistics | None) -> QuestionWords:
@@ -98,7 +109,8 @@ def weigh_question(text: str, term_statistics: TermStatistics | None) -> Questio
     telling = words - _CONTAINER_WORDS or words
     weights = {word: _rarity(word, term_statistics) for word in telling}
     said = tuple(word for word in split_subtokens(text) if word.isalpha())[:_MAX_SAID]
-    return QuestionWords(weights, said, *(bool(words & asked) for asked in _ASKED_FOR))
+    wants_tests, wants_containers, wants_documents = (bool(words & asked) for asked in _ASKED_FOR)
+    return QuestionWords(weights, said, wants_tests, wants_containers, wants_documents, asks_about_topic(text))
 
 
 def without_stop_words(text: str) -> str:
@@ -196,7 +208,42 @@ def add_priors(
         added[place] += _place_prior(kind, path, question, weights) + weights.nearness * nearness(path, asking_path)
     added += weights.length * np.log1p(columns.end[ranking.rows] - columns.start[ranking.rows])
     signals = weights.meaning * np.nan_to_num(ranking.cosine) + weights.words * np.nan_to_num(ranking.text_similarity)
-    return np.asarray(ranking.scores + added + signals, np.float32)
+    scores = np.asarray(ranking.scores + added + signals, np.float32)
+    return _add_topic(snapshot, ranking, scores, question, weights) if question.names_topic else scores
+
+
+def _add_topic(
+    snapshot: IndexSnapshot, ranking: Ranking, scores: Scores, question: QuestionWords, weights: PriorWeights
+) -> Scores:
+    """The scores of a question that names a topic, with what files say of it."""
+    files = snapshot.columns.file[ranking.rows].tolist()
+    named = {file: _share_of_file_name(snapshot.paths.get(file, ""), question) for file in set(files)}
+    support = support_of_files(files, scores.tolist(), _SUPPORTING)
+    added = weights.topic_file * np.array([named[file] for file in files]) + weights.topic_support * np.array(support)
+    return np.asarray(scores + added, np.float32)
+
+
+def support_of_files(files: Sequence[int], scores: Sequence[float], considered: int) -> list[float]:
+    """For the best candidate of each file how much of the `considered` best scores the file has; 0 for the others.
+
+    The candidates come in any order; the file with the most has 1.
+    """
+    order = sorted(range(len(files)), key=lambda at: -scores[at])
+    mass = defaultdict[int, float](float)
+    for at in order[:considered]:
+        mass[files[at]] += max(0.0, scores[at])
+    most = max(mass.values(), default=0.0) or 1.0
+    first = {files[at]: at for at in reversed(order)}
+    return [mass[file] / most if first[file] == at else 0.0 for at, file in enumerate(files)]
+
+
+def _share_of_file_name(path: str, question: QuestionWords) -> float:
+    """How many of the words of a file's name are in the question; none of a test's."""
+    base = path.rpartition("/")[2].partition(".")[0]
+    words = [stem(word) for word in split_subtokens(base) if word.isalpha()]
+    if not words or is_test_path(path):
+        return 0.0
+    return sum(word in question.weights for word in words) / len(words)
 
 
 def shares_name_word(snapshot: IndexSnapshot, ranking: Ranking, question: QuestionWords) -> RowMask:
@@ -226,4 +273,6 @@ def _container_prior(kind: str, question: QuestionWords, weights: PriorWeights) 
         return 0.0
     if kind == "section":
         return 0.0 if question.wants_documents else weights.section
-    return weights.asked_container if question.wants_containers else weights.container
+    if question.wants_containers:
+        return weights.asked_container
+    return weights.topic_container if question.names_topic else weights.container

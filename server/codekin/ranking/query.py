@@ -210,3 +210,47 @@ def _literal_to_regex(part: str) -> str:
         inner = part[1:-1].replace("\\", r"\\").replace("[", r"\[")
         return "[" + ("^" + inner[1:] if inner.startswith("!") else inner.replace("^", r"\^")) + "]"
     return re.escape(part)
+
+
+_VERBS = frozenset(
+    """
+    add allow append apply ask assign attach avoid bind block bring build bypass calculate call cancel cap capitalize
+    cast catch change check choose clean clear close collapse collect combine compare compile compute connect convert
+    copy count create cut decide decode decrypt delete deliver deny detect determine disable discard dispatch display
+    download draw drop dump emit enable encode encrypt enforce ensure escape evaluate evict execute expand expire export
+    extend extract fail fall fetch fill filter find finish fix flush force forget format forward free generate get give
+    go group guard guess handle hash hide ignore import increase insert inspect install invoke join keep kill leave let
+    limit list load lock log look lower make map mark mask match measure merge migrate move normalize notify open pack
+    parse pass pause perform persist pick place poll prepare prevent print process produce prune publish pull purge push
+    put query queue raise randomize read rebuild receive recompile reconcile record recover redirect reduce refresh
+    refuse register reject release reload remove rename render replace report request require reset resize resolve
+    restart restore restrict resume retry return reuse reverse rewrite roll rotate round run sanitize save scan schedule
+    search select send separate serialize set shift show shrink shut sign skip sleep slice sort split spawn start stop
+    store strip subscribe sum suppress swap switch sync take tell terminate test throw tokenize tolerate track trade
+    transform translate trigger trim truncate try turn undo unlock unpack unsubscribe update upgrade upload use validate
+    verify visit wait walk warn watch work wrap write
+    """.split()  # noqa: SIM905 - as for the other words
+)
+_ASKING = frozenset(
+    """
+    why which does do did where is are was were can could should would what when who whose has have had a an the all
+    another don't at if
+    """.split()  # noqa: SIM905
+)
+_IN_CLAUSES = frozenset("that when which who too same many it they so never".split())  # noqa: SIM905
+_AFTER_HOW = frozenset("do does is are can to long many much often was".split())  # noqa: SIM905
+
+
+def asks_about_topic(question: str) -> bool:
+    """Whether a question names a topic ("cookie parsing and attributes"): it asks for what is about it.
+
+    Such a question starts with a noun, or with "how" and its subject. A question that says what is done starts with a
+    verb, asks whether or where, or has a clause. What cannot be told apart ("filter expressions") counts as said by
+    the verb.
+    """
+    words = question.lower().replace("?", " ").split()
+    if not words or _IN_CLAUSES & set(words):
+        return False
+    if words[0] == "how":
+        return words[1:2] != [] and words[1] not in _AFTER_HOW
+    return words[0] not in _VERBS | _ASKING

@@ -157,7 +157,9 @@ def _rank(  # noqa: PLR0913, PLR0917 - the question, its scope, and what answers
         ranking = put_helpers_below(view.snapshot, ranking)
     scores = calibrate_scores(ranking.scores, len(view.snapshot), is_question=True)
     scores = _names_first(np.maximum(scores, MIN_SCORE), sureness[ranking.rows])
-    return spread_ranking(view, ranking.with_scores(scores), request.limit, above=_BEST_UNNAMED)
+    ranking = ranking.with_scores(scores)
+    topic = search.question.names_topic
+    return spread_ranking(view, ranking, request.limit, above=_BEST_UNNAMED, names_topic=topic)
 
 
 def _with_rows(search: _PreparedSearch, ranking: Ranking, rows: RowNumbers) -> Ranking:
