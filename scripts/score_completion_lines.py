@@ -22,7 +22,7 @@ from codekin.completion.corpus_snapshot import Corpus, build_corpus
 from codekin.completion.evaluation import read_sources, row_cursor, validate_rows
 from codekin.completion.generation import GenerationConfig, HybridModel, run_to_end, score_candidates
 from codekin.completion.ranking import ScoredLine, rank_guesses, rerank, skip_threshold
-from codekin.models.generation.architectures import load_generator
+from codekin.models.loading import load_generator
 
 GUESSES = 12
 SHOWN_EVERY = 25

@@ -91,11 +91,13 @@ def test_functions_are_short():
 
 
 LATE_IMPORTS = {
+    "__init__": 1,
     "__main__": 3,
+    "api/embeddings": 1,
     "cli/app": 1,
     "cli/doctor": 1,
     "cli/embedding_source": 1,
-    "cli/evaluation": 4,
+    "cli/evaluation": 3,
     "cli/mcp": 1,
     "cli/models": 5,
     "cli/output": 4,
@@ -106,7 +108,7 @@ LATE_IMPORTS = {
     "daemon/process/startup": 1,
     "daemon/services/completion": 1,
     "daemon/services/embedding": 4,
-    "daemon/services/generation": 6,
+    "daemon/services/generation": 5,
     "daemon/services/heavy": 7,
     "daemon/services/workspaces": 2,
     "lsp/server": 1,
@@ -116,7 +118,7 @@ LATE_IMPORTS = {
     "models/embedding/pretrained": 1,
     "models/generation/gguf": 1,
     "models/linear": 1,
-    "models/loading": 3,
+    "models/loading": 5,
     "models/planner": 2,
     "models/weights": 2,
     "paths": 1,
@@ -145,7 +147,8 @@ def test_imports_stand_at_the_top_but_for_start_up():
 def test_no_files_import_each_other():
     """No module needs itself by way of others, not even within a function or for a type."""
     graph = grimp.build_graph("codekin", cache_dir=None)
-    assert [module for module in graph.modules if module in graph.find_upstream_modules(module)] == []
+    needed = {module: graph.find_upstream_modules(module) for module in graph.modules}
+    assert [module for module in needed if any(module in needed[other] for other in needed[module])] == []
 
 
 _DIALECT = """

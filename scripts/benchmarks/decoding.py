@@ -23,10 +23,9 @@ import public_models
 import torch
 import transformers
 
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.generator import LocalGenerator, generate_many
 from codekin.models.linear import fastest_kernel
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.protocols import Sampling
 
 SHARED_PREFIX = 1500

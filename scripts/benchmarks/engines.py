@@ -21,10 +21,9 @@ import torch
 import transformers
 from figures import Figure, show
 
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.generator import LocalGenerator
 from codekin.models.generation.gguf import GGUFGenerator
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.protocols import GeneratedText, Sampling
 
 T = TypeVar("T")

@@ -31,9 +31,8 @@ from codekin.completion.generation import (
 )
 from codekin.completion.prompt import find_snippets
 from codekin.completion.suggestions import repository_draft
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.generator import LocalGenerator
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.parsing import detect_language
 from codekin.protocols import DraftFunction, Sampling
 

@@ -11,7 +11,7 @@ find_python() {
   return 2
 }
 
-# install EXTRA: brings .venv up to date with pyproject.toml and constraints.txt ("" or "[dev]").
+# install EXTRA: brings .venv up to date with pyproject.toml and constraints.txt ("[models]" or "[dev]").
 install() {
   local stamp=".venv/.installed$1" wanted python
   wanted=$(cat pyproject.toml constraints.txt | cksum)

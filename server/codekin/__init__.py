@@ -18,7 +18,11 @@ _API = {
 
 
 def __getattr__(name: str) -> Any:
-    """A class of the library, imported at its first use: `import codekin` itself stays light."""
+    """A class of the library, imported at its first use. Raises ModelError where it needs an extra."""
+    if name == "Trainer":
+        from codekin.models.planner import require_torch  # noqa: PLC0415 - `import codekin` stays light
+
+        require_torch("Training")
     if name in _API:
         return getattr(import_module(_API[name]), name)
     raise AttributeError(f"module 'codekin' has no attribute {name!r}")

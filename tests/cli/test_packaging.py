@@ -12,6 +12,7 @@ import venv
 from pathlib import Path
 
 import pytest
+from wheelhouse import build_wheelhouse
 
 from codekin.cli.app import COMMANDS
 
@@ -63,43 +64,91 @@ def test_bash_completes(typed, completed):
     assert done.stdout.strip() == completed
 
 
-@pytest.mark.slow
-def test_the_wheel_works_where_it_is_installed_offline(tmp_path):
-    """Built without a network, installed from a folder of wheels, it answers with all files that it needs."""
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", tmp_path / "wheels", REPOSITORY]
-    subprocess.run(build, check=True, capture_output=True)
-    venv.create(tmp_path / "venv", with_pip=True)
-    python = tmp_path / "venv" / "bin" / "python"
-    find = [
-        *("-m", "pip", "install", "--quiet", "--no-index", "--no-deps"),
-        "--find-links",
-        tmp_path / "wheels",
-        "codekin",
-    ]
-    subprocess.run([python, *find], check=True, capture_output=True)
-    (wheels_of_others,) = {Path(pytest.__file__).parents[1]}
-    site = next((tmp_path / "venv" / "lib").glob("python*/site-packages"))
-    (site / "others.pth").write_text(f"{wheels_of_others}\n", "utf-8")  # what a wheelhouse of torch's size would bring
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory) -> Path:
+    return build_wheelhouse(tmp_path_factory.mktemp("wheels"))
 
-    outside = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "CODEKIN_BUILD"}}
-    environment = outside | {"CODEKIN_DATA_DIR": str(tmp_path / "data"), "HF_HUB_OFFLINE": "1"}
-    root = shutil.copytree(REPOSITORY / "examples/mixed", tmp_path / "mixed")
 
-    def run(*words):
-        command = [tmp_path / "venv" / "bin" / "codekin", *words]
-        done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory, wheels) -> Path:
+    """A Python with nothing but the command, installed by pip from the folder of wheels."""
+    folder = tmp_path_factory.mktemp("bare")
+    venv.create(folder, with_pip=True)
+    offline = ["--quiet", "--no-index", "--no-compile", "--find-links", wheels]
+    pip = [folder / "bin/python", "-m", "pip", "install", *offline, "codekin"]
+    done = subprocess.run(pip, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def outside(folder: Path) -> dict[str, str]:
+    """The environment of a machine that knows nothing of this checkout, with data folders of its own."""
+    kept = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "CODEKIN_BUILD"}}
+    return kept | {"CODEKIN_DATA_DIR": str(folder / "data"), "HOME": str(folder), "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def run(bare, tmp_path_factory):
+    """Runs the installed command on the sample; gives exit status, output and errors."""
+    folder = tmp_path_factory.mktemp("user")
+    root = shutil.copytree(REPOSITORY / "examples/mixed", folder / "mixed")
+
+    def command(*words):
+        told = {"cwd": root, "env": outside(folder), "capture_output": True, "text": True}
+        done = subprocess.run([bare / "bin/codekin", *words], check=False, **told)
         return done.returncode, done.stdout, done.stderr
 
-    try:
-        assert re.match(r"codekin \d+\.\d+\.\d+ \(build [0-9a-f]{16}\)\nembedder: ", run("--version")[1])
-        assert run("--completion", "fish")[1].startswith("# fish completion")
-        assert run("index", ".")[0] == 0
-        status, out, err = run("search", "retry with backoff", "--json")
-        assert (status, bool(json.loads(out)["hits"])) == (0, True), err
-        assert "degraded" not in json.loads(out)
-    finally:
-        run("daemon", "stop")
-    show = [python, "-c", "import codekin; print(codekin.__file__)"]
-    where = subprocess.run(show, capture_output=True, text=True, env=environment, check=True)
-    assert where.stdout.startswith(str(site))
-    assert (tmp_path / "venv/share/man/man1/codekin.1").is_file()
+    yield command
+    command("daemon", "stop")
+
+
+@pytest.mark.slow
+def test_the_wheel_works_where_it_is_installed_offline(bare, run):
+    """Without a network and without torch, the installed command indexes and answers by meaning."""
+    (site,) = (bare / "lib").glob("python*/site-packages")
+    assert not {"torch", "transformers", "peft"} & {path.name for path in site.iterdir()}
+    assert (bare / "share/man/man1/codekin.1").is_file()
+    assert re.match(r"codekin \d+\.\d+\.\d+ \(build [0-9a-f]{16}\)\nembedder: ", run("--version")[1])
+    assert run("--completion", "fish")[1].startswith("# fish completion")
+    assert run("index", ".")[0] == 0
+    status, out, err = run("search", "retry with backoff", "--json")
+    assert (status, bool(json.loads(out)["hits"])) == (0, True), err
+    assert "degraded" not in json.loads(out)
+    assert run("check", "--diff", "HEAD")[0] in {0, 2}  # a copy of the sample is no repository
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("finetune",), "Fine-tuning"),
+        (("finetune", "--background", "--method", "lora"), "Fine-tuning"),
+        (("triplets",), "Fine-tuning"),
+        (("schedule", "install", "--no-start"), "Fine-tuning at night"),
+        (("embed", "--device", "cuda", "lib/storehouse/retry.ex"), "The device cuda"),
+    ],
+)
+def test_what_needs_torch_names_the_extra(run, words, what):
+    """What an installation without models cannot do is one sentence that says how to get it."""
+    sentence = f"{what} needs PyTorch; `pip install 'codekin[models]'` brings it.\n"
+    assert run(*words) == (2, "", sentence)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("installer", ["uvx", "pipx"])
+def test_uvx_and_pipx_install_the_wheel(installer, wheels, tmp_path):
+    """Both bring the command from the folder of wheels, offline, without torch."""
+    own = {"UV_CACHE_DIR": str(tmp_path / "cache"), "PIPX_HOME": str(tmp_path / "pipx"), "UV_PYTHON": sys.executable}
+    own |= {"PIPX_BIN_DIR": str(tmp_path / "bin"), "PIPX_DEFAULT_BACKEND": "uv"}
+    calls = {
+        "uvx": [["uv", "tool", "run", "--offline", "--no-index", "--find-links", wheels, "codekin", "--version"]],
+        "pipx": [
+            ["pipx", "install", "--quiet", f"--pip-args=--no-index --find-links={wheels}", "codekin"],
+            [tmp_path / "bin/codekin", "--version"],
+        ],
+    }
+    for program, *words in calls[installer]:
+        command = [program, *words] if Path(program).is_absolute() else [sys.executable, "-m", program, *words]
+        done = subprocess.run(command, env=outside(tmp_path) | own, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert re.match(r"codekin \d+\.\d+\.\d+ \(build ", done.stdout)

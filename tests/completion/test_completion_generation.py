@@ -30,8 +30,7 @@ from codekin.completion.ranking import (
     written_confidence,
 )
 from codekin.completion.suggestions import CompletionOptions, repository_draft
-from codekin.models.generation.architectures import load_generator
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.protocols import Sampling, TokenChoice
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "models"))

@@ -22,9 +22,8 @@ from codekin.models.embedding.finetuned import EmbeddingHead, HeadedEmbedder, he
 from codekin.models.embedding.local import load_bundled
 from codekin.models.embedding.remote import RemoteEmbedder
 from codekin.models.embedding.service import EmbeddingService
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.service import RemoteGenerator
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.protocols import (
     Embedder,
     GeneratedText,

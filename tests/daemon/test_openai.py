@@ -20,8 +20,7 @@ import tiny_checkpoints
 from codekin import paths
 from codekin.errors import ModelError
 from codekin.models.embedding.remote import RemoteEmbedder
-from codekin.models.generation.architectures import load_generator
-from codekin.models.loading import LoadOptions, choose_embedder
+from codekin.models.loading import LoadOptions, choose_embedder, load_generator
 from codekin.protocols import Sampling
 from codekin.settings import ModelSettings, RemoteSettings
 from fakes import copy_earlier_tokens

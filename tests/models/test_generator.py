@@ -13,10 +13,9 @@ import transformers
 
 from codekin.errors import CheckpointError, ModelError, UsageError
 from codekin.models import linear
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.generator import LocalGenerator, generate_many
 from codekin.models.generation.sampling import StepTimings
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.protocols import GeneratedText, GenerationStep, Sampling
 from fakes import copy_earlier_tokens
 

@@ -13,13 +13,12 @@ from codekin.errors import CheckpointError, ModelError, UsageError
 from codekin.models import planner
 from codekin.models.catalogue import find_model
 from codekin.models.fetching import choose_gguf, locate_model
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.generator import LocalGenerator
 from codekin.models.generation.gguf import GGUFGenerator
 from codekin.models.generation.prompts import FileOrigin
 from codekin.models.generation.service import GenerationService
 from codekin.models.gguf_files import find_local_files, read_gguf_header
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.models.vocabulary import ModelVocabulary
 from codekin.protocols import GeneratedText, GenerationRequest, GenerationStep, Sampling
 

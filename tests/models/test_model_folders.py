@@ -17,8 +17,7 @@ from safetensors.torch import load_file, save_file
 from codekin.errors import CheckpointError, CodekinError, ModelError
 from codekin.models.catalogue import MAX_JSON_BYTES, find_model
 from codekin.models.embedding.adapters import pool_hidden_states
-from codekin.models.generation.architectures import load_generator
-from codekin.models.loading import LoadOptions, load_embedder
+from codekin.models.loading import LoadOptions, load_embedder, load_generator
 from codekin.models.weights import weight_files
 
 EXACT = LoadOptions(dtype="float32")

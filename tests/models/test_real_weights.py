@@ -13,9 +13,8 @@ from codekin.models.catalogue import ModelSpec, load_catalogue
 from codekin.models.embedding.adapters import pad_sequences
 from codekin.models.embedding.pretrained import build_tokenizer, load_adapters, load_module, load_pretrained
 from codekin.models.fetching import locate_model
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.gguf import GGUFGenerator
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.models.vocabulary import ModelVocabulary
 from codekin.protocols import GeneratedText, Sampling
 

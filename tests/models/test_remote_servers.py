@@ -21,9 +21,8 @@ import tiny_checkpoints
 
 from codekin.errors import Cancelled, HttpError, ModelError
 from codekin.models.embedding.remote import RemoteEmbedder
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.service import MAX_TOKEN_CHARACTERS, GenerationService, RemoteGenerator
-from codekin.models.loading import LoadOptions, choose_embedder
+from codekin.models.loading import LoadOptions, choose_embedder, load_generator
 from codekin.protocols import REMOTE_MODEL, GeneratedText, GenerationRequest, Sampling
 from codekin.settings import ModelSettings, RemoteSettings
 

@@ -5,10 +5,9 @@ import tiny_checkpoints
 import torch
 
 from codekin.errors import UsageError
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.generator import LocalGenerator
 from codekin.models.generation.sampling import choose_token, random_source
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.protocols import Sampling
 
 

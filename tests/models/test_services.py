@@ -19,10 +19,9 @@ from codekin.errors import Cancelled, HttpError, ModelError
 from codekin.models.embedding.local import load_bundled
 from codekin.models.embedding.remote import RemoteEmbedder
 from codekin.models.embedding.service import EmbeddingService
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.generator import LocalGenerator
 from codekin.models.generation.service import GenerationService, RemoteGenerator
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.models.planner import ModelCache
 from codekin.protocols import REMOTE_MODEL, EmbeddingBatch, GeneratedText, GenerationRequest, Sampling, TextKind
 from fakes import FakeEmbedder

@@ -13,9 +13,8 @@ import pytest
 from codekin.errors import UsageError
 from codekin.models.catalogue import load_catalogue
 from codekin.models.embedding.pretrained import build_tokenizer
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.prompts import detect_infill, infill_ids, prompt_ids
-from codekin.models.loading import LoadOptions
+from codekin.models.loading import LoadOptions, load_generator
 from codekin.models.vocabulary import ModelVocabulary
 from codekin.protocols import FileOrigin
 

@@ -5,17 +5,19 @@ Works in the calling process, without a daemon. Every failure is a CodekinError 
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from codekin.api.models import loading_options, model_rows
-from codekin.api.training import CHECKPOINT_NAME, Trainer, TrainingReport
+from codekin.api.models import CHECKPOINT_NAME, loading_options, model_rows
 from codekin.api.triplets import TripletLike
 from codekin.errors import UsageError
 from codekin.models.embedding.finetuned import load_checkpoint
 from codekin.models.loading import load_embedder
 from codekin.protocols import Embedder, TextKind, Vectors
+
+if TYPE_CHECKING:
+    from codekin.api.training import TrainingReport
 
 DEFAULT_MODEL = "codekin_embed"
 
@@ -69,9 +71,11 @@ class Embeddings:
         """Every embedder of the catalogue: key, role, here (whether it is on this machine), licence, summary."""
         return model_rows("embedder", self._options)
 
-    def finetune(self, triplets: Sequence[TripletLike], **options: Any) -> TrainingReport:
+    def finetune(self, triplets: Sequence[TripletLike], **options: Any) -> "TrainingReport":
         """Trains on triplets with the options of `Trainer.train`, and embeds with the result from now on."""
-        report = Trainer(embedder=self._base, device=self._options.device).train(triplets, **options)
+        from codekin import Trainer  # noqa: PLC0415 - torch, which embedding does without
+
+        report: TrainingReport = Trainer(embedder=self._base, device=self._options.device).train(triplets, **options)
         self.embedder = report.embedder
         return report
 

@@ -11,8 +11,8 @@ from typing import Any, Self
 from codekin.api.models import first_generator, loading_options, model_rows
 from codekin.errors import UsageError
 from codekin.models.catalogue import recommend_generator
-from codekin.models.generation.architectures import load_generator
 from codekin.models.generation.service import GenerationService
+from codekin.models.loading import load_generator
 from codekin.models.planner import HardwareSupport, check_hardware
 from codekin.protocols import GeneratedText, GenerationRequest, Sampling
 

@@ -12,6 +12,8 @@ from codekin.models.loading import LoadOptions, load_options
 from codekin.models.planner import choose_device
 from codekin.settings import load_settings
 
+CHECKPOINT_NAME = "checkpoint"
+
 
 def loading_options(device: str, data_dir: Path | str | None) -> LoadOptions:
     """The options of the user's settings on a device. Raises ModelError where the device is not there."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from codekin.api.models import loading_options
+from codekin.api.models import CHECKPOINT_NAME, loading_options
 from codekin.api.triplets import TripletLike, texts_of
 from codekin.errors import FinetuneError, UsageError
 from codekin.finetune.dataset.training_set import TripletVectors, centre_by_language
@@ -32,7 +32,6 @@ HELD_OUT_EVERY = 5
 """Each so many-th triplet measures and does not train."""
 
 MIN_TRIPLETS = 10
-CHECKPOINT_NAME = "checkpoint"
 
 EpochCallback = Callable[[Mapping[str, Any]], None]
 

@@ -21,12 +21,13 @@ from codekin.cli import options
 from codekin.cli.output import print_json, print_line
 from codekin.daemon.client import DaemonClient
 from codekin.errors import CodekinError, SettingsError, UsageError, describe_os_error
+from codekin.models.planner import has_torch
 from codekin.paths import find_workspace_root
 from codekin.settings import FinetuneSettings, load_settings
 from codekin.util.process import file_system_of
 
 PACKAGES = (
-    "torch",
+    "onnxruntime",
     "tokenizers",
     "safetensors",
     "tree-sitter",
@@ -108,7 +109,8 @@ def _packages() -> CheckResult:
         except PackageNotFoundError:
             missing.append(part)
     advice = f"Install codekin again: {', '.join(missing)} missing." if missing else ""
-    return CheckResult("packages", ", ".join(found), advice)
+    torch = f"torch {version('torch')}" if has_torch() else "no torch: `pip install 'codekin[models]'` to fine-tune"
+    return CheckResult("packages", ", ".join([*found, torch]), advice)
 
 
 def _data_folder(data: Path) -> CheckResult:

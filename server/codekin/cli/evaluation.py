@@ -61,8 +61,7 @@ def _completer(texts: Mapping[str, str], model: str, data: Path) -> Completer:
     corpus = build_corpus(texts.items())
     if model == "repository":
         return repository_completer(corpus)
-    from codekin.models.generation.architectures import load_generator  # noqa: PLC0415 - brings torch
-    from codekin.models.loading import load_options  # noqa: PLC0415 - brings torch
+    from codekin.models.loading import load_generator, load_options  # noqa: PLC0415 - brings onnxruntime
     from codekin.models.queues import set_thread_priority  # noqa: PLC0415 - for generators alone
 
     settings, _ = load_settings(data)

@@ -77,6 +77,8 @@ def pull(name: Name, json: options.Json = False, data_dir: options.DataDir = Non
     model = find_model(name, settings.catalogue)
     if model.forbids:
         print_note(f"{model.key} is under {model.licence}, which forbids {model.forbids}.")
+    if not (model.bundled or model.file) and (advice := planner.torch_advice(model.key)):
+        print_note(advice)
     support = planner.check_hardware(name, int(settings.memory_gb * (1 << 30)) or None)
     if not support and not model.bundled:
         print_note(f"{support.reason} It is pulled all the same.")

@@ -21,6 +21,7 @@ from codekin.cli import options
 from codekin.cli.output import print_json, print_line
 from codekin.daemon.client import DaemonClient
 from codekin.errors import UsageError
+from codekin.models.planner import require_torch
 from codekin.settings import load_settings
 
 schedule = typer.Typer(help="A system timer for scheduled fine-tuning.", no_args_is_help=True, add_completion=False)
@@ -65,6 +66,7 @@ def install(
     data_dir: options.DataDir = None,
 ) -> int:
     """Write a systemd user timer, or on macOS a launchd agent, and start it."""
+    require_torch("Fine-tuning at night")
     timer = _timer(data_dir)
     for path, text in timer.files.items():
         _write(path, text)

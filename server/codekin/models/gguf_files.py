@@ -16,7 +16,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from codekin.errors import CheckpointError
+from codekin.errors import CheckpointError, ModelError
 from codekin.util.files import open_regular, read_bounded
 
 MAGIC = b"GGUF"
@@ -173,6 +173,12 @@ class _HeaderReader:
 def has_engine() -> bool:
     """Whether the engine that runs GGUF files is installed (codekin[gguf])."""
     return find_spec("xllamacpp") is not None
+
+
+def require_engine() -> None:
+    """Raises ModelError with one sentence that names the extra, where the engine is not installed."""
+    if not has_engine():
+        raise ModelError("GGUF files run by xllamacpp; `pip install 'codekin[gguf]'` brings it.")
 
 
 def find_local_files() -> dict[str, Path]:

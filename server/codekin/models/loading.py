@@ -1,22 +1,27 @@
-"""Loads an embedder by name or by the settings, with a fallback when the first choice fails.
+"""Loads a generator by name, and an embedder by name or by the settings, with a fallback when the first choice fails.
 
-The bundled encoder needs no torch; others bring it.
+The bundled encoder and GGUF files need no torch; others need the extra `codekin[models]`, which has it.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from codekin.errors import CodekinError, ModelError
 from codekin.models import planner
 from codekin.models.catalogue import ModelSpec, find_model
+from codekin.models.checkpoints import expected_digest
 from codekin.models.embedding.local import BUNDLED_FOLDER, LocalEmbedder, load_bundled
 from codekin.models.embedding.remote import RemoteEmbedder
-from codekin.models.weights import check_model_folder
+from codekin.models.gguf_files import require_engine
+from codekin.models.weights import check_model_folder, verified_digest
 from codekin.protocols import Embedder
 from codekin.settings import ModelSettings
+
+if TYPE_CHECKING:
+    from codekin.models.generation.prompts import TokenGenerator
 
 PREFERRED_EMBEDDERS = ("qodo", "jina_v3")
 """The embedders that `auto` takes where they were pulled and a GPU runs them, best first."""
@@ -95,6 +100,36 @@ def load_embedder(name: str, options: LoadOptions | None = None, *, kernel_cache
     return _load_local(model, options)
 
 
+def load_generator(name: str, options: LoadOptions | None = None) -> "TokenGenerator":
+    """A generator by key, by an absolute folder or by a GGUF file.
+
+    Raises ModelError where it is unknown, not pulled or too large, CheckpointError where it is damaged.
+    """
+    options = options or LoadOptions()
+    model = find_model(name, options.rows)
+    if model.role != "generator":
+        raise ModelError(f"{name} gives vectors; it writes no code: choose a generator from `codekin models list`.")
+    path = find_model_folder(model, options)
+    if path is None:
+        raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
+    if model.file:
+        return _load_gguf(model, path, options)
+    planner.require_torch(model.key)
+    from codekin.models.generation.architectures import load_decoder  # noqa: PLC0415 - torch
+
+    return load_decoder(model, path, device=options.device, dtype=options.dtype, memory=options.memory)
+
+
+def _load_gguf(model: ModelSpec, path: Path, options: LoadOptions) -> "TokenGenerator":
+    """A hub cache's file is checked against the digest that it was fetched with."""
+    require_engine()
+    from codekin.models.generation.gguf import load_gguf  # noqa: PLC0415 - llguidance
+
+    if expected_digest(path.resolve()):
+        verified_digest(path.resolve())
+    return load_gguf(model, path, options.memory or planner.free_memory(), options.threads)
+
+
 def _load_local(model: ModelSpec, options: LoadOptions) -> LocalEmbedder:
     if model.bundled:
         return load_bundled(BUNDLED_FOLDER, options.kernel_cache)
@@ -105,7 +140,8 @@ def _load_local(model: ModelSpec, options: LoadOptions) -> LocalEmbedder:
     if folder is None:
         raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
     device = planner.choose_device(options.device)
-    require_memory(model, _embedder_dtype(model, options, device), planner.MAX_PASSAGE_TOKENS, options, device)
+    dtype = _embedder_dtype(model, options, device)
+    planner.require_memory(model, dtype, planner.MAX_PASSAGE_TOKENS, device, options.memory)
     from codekin.models.embedding.pretrained import load_pretrained  # noqa: PLC0415 - torch and transformers
 
     return load_pretrained(model, folder, device=device, dtype=options.dtype, dimensions=options.dimensions)
@@ -114,6 +150,7 @@ def _load_local(model: ModelSpec, options: LoadOptions) -> LocalEmbedder:
 def _embedder_dtype(model: ModelSpec, options: LoadOptions, device: str) -> str:
     if model.bundled:
         return "int8"
+    planner.require_torch(model.key)
     from codekin.models.linear import resolve_dtype  # noqa: PLC0415 - torch
 
     return str(resolve_dtype(options.dtype, device)).removeprefix("torch.")
@@ -124,18 +161,6 @@ def find_model_folder(model: ModelSpec, options: LoadOptions) -> Path | None:
     from codekin.models.fetching import locate_model  # noqa: PLC0415 - huggingface_hub, which the bundled encoder does without
 
     return locate_model(model, options.models_dir)
-
-
-def require_memory(model: ModelSpec, dtype: str, context: int, options: LoadOptions, device: str) -> None:
-    """Raise ModelError where a model takes more memory than is free on the device."""
-    needed = planner.memory_need(model, dtype, context).total
-    free = options.memory or planner.free_memory(device)
-    if needed > free:
-        raise ModelError(
-            f"{model.key} takes {planner.format_gigabytes(needed)} in {dtype} and "
-            f"{planner.format_gigabytes(free)} are free; "
-            f"close other programs or choose a smaller model."
-        )
 
 
 def _candidate_names(settings: ModelSettings, options: LoadOptions) -> list[str]:

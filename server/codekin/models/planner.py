@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -108,8 +109,9 @@ def plan_memory(models: Sequence[ModelSpec], memory: int, dtype: str = "bfloat16
 
 def choose_device(choice: str = "auto") -> str:
     """The device of a setting: cuda, mps or cpu. Raises ModelError where that device is missing."""
-    if choice == "cpu" or (choice == "auto" and not _may_have_gpu()):
+    if choice == "cpu" or (choice == "auto" and not (_may_have_gpu() and has_torch())):
         return "cpu"
+    require_torch(f"The device {choice}")
     import torch  # noqa: PLC0415 - heavy, and not needed to plan
 
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
@@ -118,6 +120,22 @@ def choose_device(choice: str = "auto") -> str:
     if not there.get(choice):
         raise ModelError(f"This machine has no {choice}; set models.device to auto or cpu.")
     return choice
+
+
+def has_torch() -> bool:
+    """Whether PyTorch is installed, with which models other than the bundled encoder run and all are trained."""
+    return find_spec("torch") is not None
+
+
+def torch_advice(what: str) -> str:
+    """One sentence that says what needs PyTorch and names the extra; empty where it is installed."""
+    return "" if has_torch() else f"{what} needs PyTorch; `pip install 'codekin[models]'` brings it."
+
+
+def require_torch(what: str) -> None:
+    """Raises ModelError with that sentence where PyTorch is not installed."""
+    if advice := torch_advice(what):
+        raise ModelError(advice)
 
 
 def _may_have_gpu() -> bool:
@@ -132,6 +150,16 @@ def free_memory(device: str = "cpu") -> int:
 
         return int(torch.cuda.mem_get_info()[0])
     return int(psutil.virtual_memory().available)
+
+
+def require_memory(model: ModelSpec, dtype: str, context: int, device: str, memory: int = 0) -> None:
+    """Raises ModelError where a model takes more than `memory`, in bytes; 0 means what is free on the device."""
+    needed, free = memory_need(model, dtype, context).total, memory or free_memory(device)
+    if needed > free:
+        raise ModelError(
+            f"{model.key} takes {format_gigabytes(needed)} in {dtype} and {format_gigabytes(free)} are free; "
+            f"close other programs or choose a smaller model."
+        )
 
 
 def check_hardware(name: str, memory: int | None = None, device: str = "cpu") -> HardwareSupport:

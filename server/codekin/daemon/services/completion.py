@@ -1,7 +1,7 @@
 """Ghost text for a workspace: reads the cursor, keeps the corpus in step, chooses the generator, and answers.
 
 Brings numpy and tree-sitter, so `services.heavy` imports it at the first request; the generator's call, which brings
-torch, is imported where a generator completes.
+tokenizers, is imported where a generator completes.
 """
 
 import asyncio
@@ -124,7 +124,7 @@ class GhostTextService:
         return replace(request, generate=generate, model=key, is_named=bool(requested))
 
     def _generator_call(self, workspace: OpenWorkspace, key: str) -> Any:
-        from codekin.daemon.services.generator_call import GeneratorCall  # noqa: PLC0415 - brings torch
+        from codekin.daemon.services.generator_call import GeneratorCall  # noqa: PLC0415 - brings tokenizers
 
         settings = workspace.settings.completion
         config = GenerationConfig(

@@ -15,6 +15,7 @@ from codekin.daemon.services.context import Priority, ServiceContext
 from codekin.daemon.services.heavy import finetune_records
 from codekin.daemon.services.workspaces import INDEXING_STATES, OpenWorkspace
 from codekin.errors import CodekinError
+from codekin.models.planner import require_torch
 from codekin.util.files import write_atomically
 
 if TYPE_CHECKING:
@@ -71,13 +72,18 @@ class FinetuneService:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def start(self, workspace: OpenWorkspace, trigger: str, options: Mapping[str, Any]) -> None:
-        """Fine-tunes in the background."""
+        """Fine-tunes in the background. Raises ModelError where what trains is not installed."""
+        require_torch("Fine-tuning")
         self._spawn(self._run_to_end(workspace, trigger, options))
 
     async def events(
         self, workspace: OpenWorkspace, trigger: str, options: Mapping[str, Any]
     ) -> AsyncGenerator[ChildEvent, None]:
-        """Fine-tunes when it is this run's turn, and gives its progress; the last event is `done` or `problem`."""
+        """Fine-tunes when it is this run's turn, and gives its progress; the last event is `done` or `problem`.
+
+        Raises ModelError where what trains is not installed.
+        """
+        require_torch("Fine-tuning")
         state = self._states[workspace.root] = {"running": True, "phase": "waiting", "done": 0, "total": 0}
         try:
             async with self._run_lock, workspace.subscribe() as queue:

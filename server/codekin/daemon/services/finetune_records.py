@@ -14,10 +14,11 @@ from typing import Any
 from codekin.daemon.services.context import ServiceContext
 from codekin.daemon.services.embedding import QueryEmbedder
 from codekin.daemon.services.workspaces import OpenWorkspace
-from codekin.errors import CodekinError, FinetuneError, UsageError
+from codekin.errors import CodekinError, FinetuneError, ModelError, UsageError
 from codekin.finetune import history, publication, scheduler
 from codekin.models import checkpoints
 from codekin.models.embedding.finetuned import active_head, is_encoder_checkpoint
+from codekin.models.planner import require_torch
 from codekin.protocols import Embedder
 from codekin.settings import load_settings
 from codekin.util.files import write_atomically
@@ -82,9 +83,13 @@ class FinetuneRecords:
         seconds = inf if quiet else self.context.activity.quiet_seconds()
         machine = scheduler.MachineState(seconds, scheduler.on_battery())
         try:
+            if settings.finetune.enabled:
+                require_torch("Fine-tuning at night")
             history.correct_future_times(self.folder, now.timestamp())
             runs = history.list_runs(self.folder, RUNS_FOR_SCHEDULE)
             return scheduler.find_due_run(now, since, runs, settings.finetune, machine)
+        except ModelError as error:
+            return scheduler.DueRun(waiting_for=str(error))  # an installation without it was chosen
         except CodekinError as error:
             return scheduler.DueRun(waiting_for=str(error), problem=str(error))
 

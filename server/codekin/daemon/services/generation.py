@@ -1,6 +1,7 @@
 """The daemon's generators: which are here, which one serves a request, and the user's own server beside them.
 
-Two boundaries keep the start light: `_is_installed` brings numpy, `_load_service` and `_connect_remote` bring torch.
+Three boundaries keep the start light: `_is_installed` brings numpy, `_connect_remote` tokenizers, `_load_service`
+onnxruntime. torch comes with the first decoder that runs here.
 """
 
 import asyncio
@@ -61,7 +62,7 @@ class GeneratorService:
         return self._context.settings.models
 
     def service(self) -> "GenerationService":
-        """What loads and runs generators; the first call imports torch."""
+        """What loads and runs generators; the first call imports them."""
         remote = self.remote()
         with self._lock:
             if self._service is None:
@@ -69,7 +70,7 @@ class GeneratorService:
         return self._service
 
     def remote(self) -> "RemoteGenerator | None":
-        """The server of the settings, where it serves completions; the first call may import torch."""
+        """The server of the settings, where it serves completions; the first call may import its client."""
         with self._lock:
             if not self._is_remote_known:
                 remote = self._settings.remote
@@ -81,7 +82,8 @@ class GeneratorService:
     def installed(self) -> list[str]:
         """Keys of the generators whose weights are on this machine; looks at the disk."""
         rows = load_catalogue(self._settings.catalogue).values()
-        runnable = [row for row in rows if row.role == "generator" and (not row.file or has_engine())]
+        runs = {True: has_engine(), False: planner.has_torch()}
+        runnable = [row for row in rows if row.role == "generator" and runs[bool(row.file)]]
         return [row.key for row in runnable if _is_installed(row, self._settings)]
 
     def choose(self, name: str) -> str:
@@ -189,9 +191,8 @@ class GeneratorService:
 
     def _load_service(self, remote: "RemoteGenerator | None") -> "GenerationService":
         from codekin.models.fetching import describe_model  # noqa: PLC0415 - brings numpy
-        from codekin.models.generation.architectures import load_generator  # noqa: PLC0415 - brings torch
-        from codekin.models.generation.service import GenerationService  # noqa: PLC0415 - brings torch
-        from codekin.models.loading import load_options  # noqa: PLC0415 - brings torch
+        from codekin.models.generation.service import GenerationService  # noqa: PLC0415 - brings tokenizers
+        from codekin.models.loading import load_generator, load_options  # noqa: PLC0415 - brings onnxruntime
 
         options = load_options(self._settings)
 
@@ -213,7 +214,7 @@ def _is_installed(model: "ModelSpec", settings: ModelSettings) -> bool:
 
 
 def _connect_remote(remote: RemoteSettings) -> "RemoteGenerator":
-    from codekin.models.generation.service import RemoteGenerator  # noqa: PLC0415 - brings torch
+    from codekin.models.generation.service import RemoteGenerator  # noqa: PLC0415 - brings tokenizers
 
     key = os.environ.get(remote.api_key_env, "") if remote.api_key_env else ""
     return RemoteGenerator(remote.url, remote.model, key, remote.timeout_seconds)

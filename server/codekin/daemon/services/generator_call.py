@@ -1,4 +1,4 @@
-"""Calls a generator for ghost text and cancels the call when its caller is gone; brings torch.
+"""Calls a generator for ghost text and cancels the call when its caller is gone; brings tokenizers.
 
 `services.completion` imports this module when a generator completes for the first time.
 """

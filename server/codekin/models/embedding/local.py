@@ -23,6 +23,7 @@ from codekin.models.catalogue import read_json
 from codekin.models.checkpoints import ADAPTER_WEIGHTS, HEAD_FILE, HEAD_TENSOR, file_digest
 from codekin.models.embedding.onnx_encoder import SCALES_FILE, load_onnx_encoder, map_tensors
 from codekin.models.embedding.onnx_graph import QUANTISATION_SCHEME
+from codekin.models.planner import require_torch
 from codekin.models.vocabulary import strip_surrogates
 from codekin.models.weights import read_tokenizer_json
 from codekin.protocols import EmbeddingBatch, TextKind, Vectors
@@ -221,6 +222,7 @@ def _open_encoder(
 ) -> _SmallEncoder:
     """The encoder in a folder, with the adapter of another folder merged into its weights where one is given."""
     if kernel is not None or not (folder / SCALES_FILE).exists():
+        require_torch(f"The encoder in {folder}")
         from codekin.models.embedding.bert import open_bert  # noqa: PLC0415 - torch
 
         bert = open_bert(folder, config, kernel_cache, kernel, adapter_folder)
@@ -229,6 +231,7 @@ def _open_encoder(
     if adapter_folder is None:
         tensors = map_tensors(folder / "model.safetensors")
     else:
+        require_torch(f"The adapter in {adapter_folder}")
         from codekin.models.embedding.bert import merged_arrays  # noqa: PLC0415 - torch
 
         tensors = merged_arrays(folder, adapter_folder)

@@ -8,16 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from codekin.errors import CheckpointError, ModelError
+from codekin.errors import CheckpointError
 from codekin.models import planner
-from codekin.models.catalogue import MAX_CONTEXT, ModelSpec, find_model, read_json
+from codekin.models.catalogue import MAX_CONTEXT, ModelSpec, read_json
 from codekin.models.checkpoints import expected_digest
 from codekin.models.generation.decoder import Decoder, DecoderBlock, DecoderShape, NormWeights, rotation_tables
 from codekin.models.generation.generator import LocalGenerator
-from codekin.models.generation.gguf import GGUFGenerator, load_gguf
 from codekin.models.generation.prompts import detect_infill
 from codekin.models.linear import LinearLayer, PlainLinear, Quantiser, choose_quantiser, fastest_kernel, keep_precision
-from codekin.models.loading import LoadOptions, find_model_folder, require_memory
 from codekin.models.vocabulary import ModelVocabulary
 from codekin.models.weights import check_model_folder, read_tensors, verified_digest
 
@@ -237,40 +235,25 @@ _SHAPES: dict[str, Callable[[Mapping[str, Any]], DecoderShape]] = {
 }
 
 
-def load_generator(name: str, options: LoadOptions | None = None) -> LocalGenerator | GGUFGenerator:
-    """A generator by key, by an absolute folder or by a GGUF file.
+def load_decoder(model: ModelSpec, folder: Path, *, device: str, dtype: str, memory: int) -> LocalGenerator:
+    """The generator in a checkpoint's folder; `memory` 0 means what is free.
 
-    Raises ModelError where it is unknown, not pulled or too large, CheckpointError where it is damaged.
+    Raises ModelError where it is too large, CheckpointError where it is damaged.
     """
-    options = options or LoadOptions()
-    model = find_model(name, options.rows)
-    if model.role != "generator":
-        raise ModelError(f"{name} gives vectors; it writes no code: choose a generator from `codekin models list`.")
-    folder = find_model_folder(model, options)
-    if folder is None:
-        raise ModelError(f"{model.key} is not on this machine; `codekin models pull {model.key}` brings it.")
-    if model.file:
-        return _load_gguf(model, folder, options)
-    device = planner.choose_device(options.device)
-    dtype, bits = _generator_dtype(options.dtype, device)
+    device = planner.choose_device(device)
+    weights, bits = _generator_dtype(dtype, device)
     finish = choose_quantiser(bits, device)
-    require_memory(model, f"int{bits}" if bits < 16 else str(dtype).removeprefix("torch."), 4096, options, device)
+    kept = f"int{bits}" if bits < 16 else str(weights).removeprefix("torch.")
+    planner.require_memory(model, kept, 4096, device, memory)
     files = check_model_folder(folder, model.architecture)
     for file in files:
         if expected_digest(file):
             verified_digest(file)
     tensors = {name: tensor for file in files for name, tensor in read_tensors(file).items()}
-    decoder = build_decoder(tensors, read_json(folder / "config.json"), dtype, finish)
+    decoder = build_decoder(tensors, read_json(folder / "config.json"), weights, finish)
     vocabulary = ModelVocabulary(folder / "tokenizer.json")
     size = sum(file.stat().st_size for file in files)
     return LocalGenerator(model.key, detect_infill(model, vocabulary), decoder.to(device), vocabulary, size)
-
-
-def _load_gguf(model: ModelSpec, path: Path, options: LoadOptions) -> GGUFGenerator:
-    """A hub cache's file is checked against the digest that it was fetched with."""
-    if expected_digest(path.resolve()):
-        verified_digest(path.resolve())
-    return load_gguf(model, path, options.memory or planner.free_memory(), options.threads)
 
 
 def _generator_dtype(dtype: str, device: str) -> tuple[torch.dtype, int]:

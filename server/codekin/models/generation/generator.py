@@ -27,7 +27,7 @@ from codekin.models.generation.sampling import (
 from codekin.models.linear import MAX_INT8_ROWS
 from codekin.models.planner import PREFILL_TOKENS
 from codekin.models.vocabulary import ModelVocabulary, TokenTextStream
-from codekin.protocols import DraftFunction, GeneratedText, GenerationStep, Sampling, TokenChoice
+from codekin.protocols import DraftFunction, GeneratedText, GenerationRequest, GenerationStep, Sampling, TokenChoice
 
 MAX_CACHES = 2
 MIN_SHARED_PREFIX = 0.5
@@ -85,6 +85,11 @@ class LocalGenerator(TokenGenerator):
             rows[[before for before, _ in steps], [token for _, token in steps]].tolist() if steps else []
             for steps in positions
         ]
+
+    def generate_batch(self, requests: Sequence[GenerationRequest]) -> Iterator[GenerationStep | list[GeneratedText]]:
+        """The texts side by side, in one pass a token."""
+        prompts = [(self.request_ids(request), request.sampling, request.draft) for request in requests]
+        return generate_many(self, prompts)
 
     def steps(
         self, ids: Sequence[int], sampling: Sampling, draft: DraftFunction | None = None

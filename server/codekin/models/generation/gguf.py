@@ -190,9 +190,7 @@ def _start_engine(path: Path, context: int, threads: int) -> Any:
     try:
         import xllamacpp  # noqa: PLC0415 - an extra
     except ImportError as error:
-        raise ModelError(
-            "GGUF files run by xllamacpp, which is not installed; `pip install 'codekin[gguf]'` brings it."
-        ) from error
+        raise ModelError(f"xllamacpp cannot be loaded ({error}); install `codekin[gguf]` again.") from error
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
     for name, value in _engine_settings(context).items():

@@ -124,6 +124,18 @@ class TokenGenerator(ABC):
         """Steps with new text, many of them empty during the prefill; the last value is the GeneratedText."""
         return self.steps(self.request_ids(request), request.sampling, request.draft)
 
+    def generate_batch(self, requests: Sequence[GenerationRequest]) -> Iterator[GenerationStep | list[GeneratedText]]:
+        """Empty steps, between which it can be left; the last value is the texts, in the order of the requests.
+
+        One text after another, where a generator has no way to write them together.
+        """
+        texts: list[GeneratedText] = []
+        for request in requests:
+            for step in self.generate_steps(request):
+                texts += [step] if isinstance(step, GeneratedText) else []
+                yield GenerationStep()
+        yield texts
+
     def request_ids(self, request: GenerationRequest) -> list[int]:
         """Ids of what a request wants continued or filled."""
         if request.prompt_ids:

@@ -15,7 +15,6 @@ from codekin.errors import Cancelled, CodekinError, HttpError, ModelError, Usage
 from codekin.http import parse_endpoint
 from codekin.http.cancellation import PENDING, CancellableClient
 from codekin.http.client import AnswerLimits
-from codekin.models.generation.generator import LocalGenerator, generate_many
 from codekin.models.generation.prompts import TokenGenerator
 from codekin.models.planner import ModelCache
 from codekin.models.queues import PriorityQueues
@@ -282,18 +281,12 @@ class GenerationService:
         yield [found[number] for number in range(len(requests))]
 
     def _batch_of_model(self, model: str, requests: Sequence[GenerationRequest]) -> Iterator[list[GeneratedText]]:
-        """The texts of one model, last; nothing before. Only a decoder of our own writes them together."""
-        generator = None if model == REMOTE_MODEL and self._remote is not None else self._generator(model)
-        if not isinstance(generator, LocalGenerator):
-            texts: list[GeneratedText] = []
-            for request in requests:
-                for step in self._steps(request):
-                    texts += [step] if isinstance(step, GeneratedText) else []
-                    yield []
-            yield texts
+        """The texts of one model, last; nothing before."""
+        if model == REMOTE_MODEL and self._remote is not None:
+            steps = [step for request in requests for step in self._steps(request)]
+            yield [step for step in steps if isinstance(step, GeneratedText)]
             return
-        prompts = [(generator.request_ids(request), request.sampling, request.draft) for request in requests]
-        for each in generate_many(generator, prompts):
+        for each in self._generator(model).generate_batch(requests):
             yield each if isinstance(each, list) else []
 
     def _steps(self, request: GenerationRequest) -> Iterator[GenerationStep | GeneratedText]:
