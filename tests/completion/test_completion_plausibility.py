@@ -42,6 +42,11 @@ def check(language: str, source: str, line: str, text: str, *, expected: bool) -
         ("// Permission is ", "hereby granted, free of charge, to any person", False),
         ("// The above ", "copyright notice and this permission notice shall be", False),
         ("// Look for exact ", "match of values", True),
+        ("// Labels are ", "19.", False),
+        ("int a;  // ", "*", False),
+        ("// Keep the password ", "password of them", False),
+        ("// Keep the pass", "word of them", True),
+        ("// Finds ", "a", True),
         ("// It isn't ", "the user's task, so (for now) skip it", True),
     ],
 )
@@ -154,6 +159,20 @@ def test_the_open_file_alone_is_no_evidence():
 def test_a_part_of_a_word_is_renamed_as_a_whole(word, old, new, expected):
     """Parts are renamed in their own case; letters within a part only where the repository has that word."""
     assert expected == _adapt_token(word, {old: new}, TokenVocabulary(["reorder"]))
+
+
+@pytest.mark.parametrize(
+    ("line", "text", "expected"),
+    [
+        ('log("Cannot import an empty ', 'task"""', False),
+        ('log("Requested a password ', 'password")', False),
+        ('log("Requested a password ', 'reset")', True),
+        ('log("Requested a pass', 'word", "")', True),
+    ],
+)
+def test_a_string_is_closed_once_and_says_no_word_twice(line, text, expected):
+    """A string that begins on the line ends with one quote, and goes on with another word."""
+    check("cpp", CPP, line, text, expected=expected)
 
 
 @pytest.mark.parametrize(

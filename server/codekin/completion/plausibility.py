@@ -1,6 +1,7 @@
 """Rejects guesses that cannot be right at the cursor, however often the repository has them.
 
-In comments and docs: anything but words, anything behind a finished sentence, licence texts. In code: prose, names that
+In comments and docs: anything but words, anything behind a finished sentence, licence texts. There and in strings: a
+word twice in a row. In code: prose, names that
 are bound nowhere, lines that occur close by, calls with a number of arguments that the repository never uses. Every
 rule looks at text and tokens alone and passes what it cannot judge.
 """
@@ -36,6 +37,11 @@ _SENTENCE_END = re.compile(r"[.!?][\"'`)\]]*\s*\Z")
 _CODE_IN_PROSE = re.compile(
     r"[{}\[\]=<>|\\^~$;@#\"]|::|->|\w\(|\)\.|\w[/.]\w+[/.]\w|[a-z]\.[a-z]|[a-z]_[a-z]|[a-z][A-Z]|\b[A-Z][a-z]+[A-Z]"
 )
+_LETTER = re.compile(r"[^\W\d_]")
+_MISQUOTED = re.compile(r"\w\"\"")
+"""A text that closes a string twice."""
+_LAST_WORD = re.compile(r"\b([^\W\d_]{3,}) *\Z")
+_FIRST_WORD = re.compile(r" *([^\W\d_]{3,})\b")
 _BACKTICKED = re.compile(r"`[^`]*`")
 _COMMON_LINE = re.compile(
     r"\W*(?:end|else|do|break|continue|return|@impl \w[\w.]*|@doc false|use \w.*|private:|public:)?\W*\Z"
@@ -72,6 +78,8 @@ class CursorPlace:
         """Whether the rest of a line may be shown here."""
         if self.is_prose:
             return not self._is_absurd_in_prose(text)
+        if self.context.kind == "string":
+            return not (_MISQUOTED.search(text) or self._repeats_word(text))
         return not (
             self.context.kind == "code"
             and (
@@ -97,8 +105,15 @@ class CursorPlace:
             _SENTENCE_END.search(before)
             or _CODE_IN_PROSE.search(_BACKTICKED.sub("", text))
             or (before + text).count("`") % 2
+            or not _LETTER.search(text)
+            or self._repeats_word(text)
             or LICENCE.search(before + text)
         )
+
+    def _repeats_word(self, text: str) -> bool:
+        """Whether the text begins with the very word that stands before the cursor."""
+        before, first = _LAST_WORD.search(self.cursor.line_before), _FIRST_WORD.match(text)
+        return bool(before and first and before[1] == first[1])
 
     def _tokens_of(self, text: str) -> list[Token]:
         """The tokens of the completed line, without blanks and comments."""
