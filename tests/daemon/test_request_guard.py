@@ -116,6 +116,31 @@ async def test_headers_that_drip_are_dropped(monkeypatch, drip):
         assert await ask(address, drip) == (0, b"")
 
 
+@pytest.mark.parametrize("opening", [b"", b"GET /size HTTP/1.1\r\n", b"GET /size HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_a_stranger_cannot_use_up_the_connections_over_tcp(monkeypatch, opening):
+    """Of many connections without a request under way the oldest are closed, and a new caller is served."""
+    monkeypatch.setattr(request_guard, "MAX_WAITING_CONNECTIONS", 4)
+    async with serving(tcp=True) as (_, address):
+        held = [await connect(address) for _ in range(12)]
+        for _, writer in held:
+            writer.write(opening)
+        await asyncio.wait_for(asyncio.gather(*(reader.read() for reader, _ in held[:7])), 60)
+        assert (await ask(address, post(b"", "Authorization: Bearer secret\r\n")))[0] == 200
+        for _, writer in held:
+            writer.close()
+
+
+async def test_the_windows_share_the_socket_without_such_a_bound(monkeypatch):
+    """The user's own socket takes any number of connections."""
+    monkeypatch.setattr(request_guard, "MAX_WAITING_CONNECTIONS", 1)
+    async with serving() as (_, address):
+        held = [await connect(address) for _ in range(5)]
+        for reader, writer in held:
+            writer.write(post(b""))
+            assert (await asyncio.wait_for(reader.readline(), 60)).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+
 async def test_headers_without_end_are_refused():
     """Endless headers are refused."""
     async with serving() as (_, address):

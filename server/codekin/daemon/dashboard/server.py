@@ -147,6 +147,7 @@ class Dashboard:
             access_log=False,
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            backlog=MAX_CONNECTIONS,
         )
         self._server = _DashboardServer(config)
         self._serving = asyncio.create_task(self._server.serve([listener]))

@@ -15,6 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 REQUEST_TIMEOUT_SECONDS = 20.0
 """A sender has this long for its headers, and again for its body."""
+MAX_WAITING_CONNECTIONS = 32
+"""Connections over TCP that may be open without a request under way."""
 
 
 INTERACTIVE_PATHS = frozenset(
@@ -114,14 +116,32 @@ class RequestGuard:
 
 
 class BoundedProtocol(H11Protocol):
-    """Drops a connection whose request headers do not arrive in time."""
+    """Drops a connection whose request headers do not arrive in time, and over TCP the oldest one of too many.
+
+    Any user of the machine can connect over TCP: without a bound the descriptors of the process run out.
+    """
 
     _deadline: asyncio.TimerHandle | None = None
+    _arrived = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Starts the clock."""
         super().connection_made(transport)
+        self._arrived = self.loop.time()
         self._watch()
+        if self.is_waiting:
+            self._bound_waiting()
+
+    def _bound_waiting(self) -> None:
+        others = [each for each in self.connections if isinstance(each, BoundedProtocol) and each.is_waiting]
+        for each in sorted(others, key=lambda each: each._arrived)[:-MAX_WAITING_CONNECTIONS]:  # noqa: SLF001
+            each.transport.abort()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it came over TCP and has no request under way."""
+        is_remote = isinstance(self.server, tuple) and self.server[1] is not None
+        return is_remote and (self.cycle is None or self.cycle.response_complete)
 
     def data_received(self, data: bytes) -> None:
         """Stops the clock once the headers are whole; a next request starts it again."""
