@@ -23,7 +23,14 @@ from codekin.finetune.history import (
     last_used_change,
     list_runs,
 )
-from codekin.finetune.scheduler import BY_SCHEDULE, MachineState, find_due_run, next_cron_time, previous_cron_time
+from codekin.finetune.scheduler import (
+    BY_SCHEDULE,
+    MachineState,
+    find_due_run,
+    local_date,
+    next_cron_time,
+    previous_cron_time,
+)
 from codekin.settings import FinetuneSettings
 
 IDLE = MachineState(idle_seconds=3600, on_battery=False)
@@ -155,6 +162,18 @@ def test_a_leap_day_is_a_cron_time():
         "2024-02-29",
         "2028-02-29",
     ]
+
+
+@pytest.mark.parametrize("year", [1, 2, 1969, 9000, 9999])
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/New_York"])
+def test_a_clock_beyond_reason_is_survived(year, zone):
+    """A machine whose clock was lost computes its times within the calendar, for a rare date too."""
+    for cron, month in (("0 2 * * *", 1), ("0 2 29 2 *", 12)):
+        settings = change_settings(NIGHTLY, cron=cron, timezone=zone)
+        now = datetime(year, month, 31, 23, 59, tzinfo=UTC)
+        assert previous_cron_time(now, settings) < next_cron_time(now, settings)
+        assert local_date(now, settings)
+        find_due_run(now, now, [], settings, MachineState(1e9, on_battery=False))
 
 
 def test_a_clock_set_back_costs_no_scheduled_run(tmp_path):

@@ -20,6 +20,9 @@ BY_SCHEDULE = "schedule"
 RETRY_DELAYS = (timedelta(minutes=15), timedelta(hours=1), timedelta(days=1))
 """How long a failure in a row, the first, the second, the third and each further one, puts off the next try."""
 
+_CLOCK_RANGE = datetime(1970, 1, 1, 12, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
+"""A clock beyond it counts as its border: the calendar ends with year 9999, and a cron time may lie years ahead."""
+
 MAX_CATCH_UP = timedelta(hours=36)
 """A cron time that was missed by more has lost its point: the next one is near."""
 
@@ -55,6 +58,7 @@ def find_due_run(
     """
     if not settings.enabled:
         return DueRun()
+    now = _bound(now)
     planned = previous_cron_time(now, settings)
     date = planned.date().isoformat()
     if planned < min(known_since, now) or now - planned > MAX_CATCH_UP or _has_finished_run(previous_runs, date):
@@ -78,14 +82,14 @@ def previous_cron_time(now: datetime, settings: FinetuneSettings) -> datetime:
     """The latest cron time at or before `now`, in the setting's time zone. Raises SettingsError."""
     # On the wall's own clock, where an hour that comes twice, or never, has one place.
     zone = _time_zone(settings)
-    planned: datetime = _cron_from(now.astimezone(zone) + timedelta(seconds=1), settings).get_prev(datetime)
+    planned: datetime = _cron_from(_bound(now).astimezone(zone) + timedelta(seconds=1), settings).get_prev(datetime)
     return planned.replace(tzinfo=zone)
 
 
 def next_cron_time(now: datetime, settings: FinetuneSettings) -> datetime:
     """The next cron time after `now`, in the setting's time zone. Raises SettingsError."""
     zone = _time_zone(settings)
-    planned: datetime = _cron_from(now.astimezone(zone), settings).get_next(datetime)
+    planned: datetime = _cron_from(_bound(now).astimezone(zone), settings).get_next(datetime)
     return planned.replace(tzinfo=zone)
 
 
@@ -104,7 +108,11 @@ def _cron_from(now: datetime, settings: FinetuneSettings) -> croniter:
 
 def local_date(now: datetime, settings: FinetuneSettings) -> str:
     """The date in the setting's time zone, as 2026-03-01. Raises SettingsError."""
-    return now.astimezone(_time_zone(settings)).date().isoformat()
+    return _bound(now).astimezone(_time_zone(settings)).date().isoformat()
+
+
+def _bound(now: datetime) -> datetime:
+    return min(max(now, _CLOCK_RANGE[0]), _CLOCK_RANGE[1])
 
 
 def on_battery() -> bool:
