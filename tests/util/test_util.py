@@ -122,6 +122,16 @@ def test_progress_is_estimated_for_each_phase():
     assert estimator.update("vectors", 5, 100, 12.0) == ProgressEstimate(0.0, 0.0, None)
 
 
+def test_a_phase_that_begins_anew_is_not_timed_from_its_first_beginning():
+    """What happened between two runs of a phase, and a pause within one, says nothing about its rate."""
+    estimator = ProgressEstimator()
+    for done, now in ((0, 0.0), (64, 1.0), (0, 600.0)):
+        estimator.update("embedding", done, 6400, now)
+    assert estimator.update("embedding", 64, 6400, 601.0).seconds_left == 99.0
+    estimator.skip(1000.0)
+    assert estimator.update("embedding", 128, 6400, 1602.0).seconds_left == 98.0
+
+
 def test_a_process_is_seen_to_work_or_not():
     """A process that computes is at work; one that sleeps, is suspended or is gone is not."""
     with subprocess.Popen([sys.executable, "-c", "while True: pass"]) as busy:

@@ -242,6 +242,8 @@ class EmbeddingCache:
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
         order = sorted(fresh, key=lambda key: len(fresh[key]))
         written = time.monotonic()
+        if order:
+            self._on_progress("embedding", 0, len(order))
         for start in range(0, len(order), EMBEDDING_BATCH):
             part = order[start : start + EMBEDDING_BATCH]
             self._known.update(zip(part, self.embedder.embed([fresh[key] for key in part]), strict=True))

@@ -23,6 +23,9 @@ SLOW_SECONDS = 300.0
 MIN_STEPS_FOR_ESTIMATE = 3
 """Steps until an estimate means something."""
 
+MIN_SECONDS_FOR_WARNING = 5.0
+"""Seconds of a phase before it is called slow: its first steps warm up."""
+
 RESUMED = threading.Event()
 """Cleared while the user works."""
 
@@ -105,13 +108,17 @@ class ProgressReporter:
 
     def __call__(self, phase: str, done: int, total: int) -> None:
         """A step is done."""
-        left = self._estimator.update(phase, done, total, time.monotonic()).seconds_left
+        estimate = self._estimator.update(phase, done, total, time.monotonic())
+        left = estimate.seconds_left
         emit_event({"event": "progress", "phase": phase, "done": done, "total": total, "seconds_left": left})
-        if left and left >= SLOW_SECONDS and phase not in self._warned:
+        is_known = left is not None and estimate.elapsed >= MIN_SECONDS_FOR_WARNING
+        if left and is_known and left >= SLOW_SECONDS and phase not in self._warned:
             self._warned.add(phase)
             if said := self._explain(phase, left, total):
                 emit_event({"event": "note", "message": said})
+        paused = time.monotonic()
         RESUMED.wait()
+        self._estimator.skip(time.monotonic() - paused)
 
     def _explain(self, phase: str, left: float, total: int) -> str:
         hardware = read_hardware(self._device)

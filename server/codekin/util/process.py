@@ -167,7 +167,7 @@ class ProgressEstimate:
 
 
 class ProgressEstimator:
-    """Follows one phase after the other; a phase's rate is its mean since it began."""
+    """Follows one phase after the other; a phase's rate is its mean since it began, which it does anew at 0 items."""
 
     def __init__(self, min_steps: int = 1) -> None:
         """`min_steps` are the items of a phase before its first estimate of what is left."""
@@ -178,12 +178,17 @@ class ProgressEstimator:
         """Forgets the phase: the next one is measured from its own beginning."""
         self._phase: str | None = None
         self._began = 0.0
-        self._first = 0
+        self._first = self._last = 0
+
+    def skip(self, seconds: float) -> None:
+        """Leaves a pause out of the phase's time."""
+        self._began += seconds
 
     def update(self, phase: str, done: int, total: int, now: float) -> ProgressEstimate:
         """The estimate after `done` of `total` items; `now` in seconds only grows."""
-        if phase != self._phase or done < self._first:
+        if phase != self._phase or done < self._last or not done:
             self._phase, self._began, self._first = phase, now, done
+        self._last = done
         elapsed, steps = now - self._began, done - self._first
         left = round((total - done) * elapsed / steps, 1) if steps >= self._min_steps else None
         return ProgressEstimate(elapsed, steps / elapsed if elapsed else 0.0, left)
