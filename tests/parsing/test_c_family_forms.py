@@ -200,12 +200,52 @@ def test_a_test_may_be_a_literal_with_a_lambda() -> None:
     check("a.cpp", source, "test a 1-5", "lambda errors 6-12", "test b c 7-11")
 
 
+@pytest.mark.parametrize("path", ["a.c", "a.cpp"])
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        ("Ensure(a,b)", "test Ensure(a,b)"),
+        (
+            "Test(suite, name, .init = setup, .fini = teardown)",
+            "test Test(suite, name, .init = setup, .fini = teardown)",
+        ),
+        ("Test(suite, name, .signal = SIGSEGV)", "test Test(suite, name, .signal = SIGSEGV)"),
+        ("ParameterizedTest(struct pair *p, suite, sums)", "test ParameterizedTest(struct pair *p, suite, sums)"),
+        ("Theory((int a, int b), algebra, commutes)", "test Theory((int a, int b), algebra, commutes)"),
+        ("BeforeEach(Stack)", "function BeforeEach(Stack)"),
+        ("ReportHook(PRE_TEST)(struct criterion_test *t)", "function PRE_TEST"),
+    ],
+)
+def test_frameworks_of_c_define_by_macros_in_mixed_case(path: str, head: str, expected: str) -> None:
+    """Criterion's designated initialisers and parameter lists, and cgreen's words, in C and in C++."""
+    source = f"#include <a.h>\n\n{head} {BODY}{head} {BODY}int after(int a) {BODY}"
+    check(path, source, f"{expected} 3-7", f"{expected} 8-12", "function after 13-17")
+
+
+@pytest.mark.parametrize("path", ["a.c", "a.cpp"])
+@pytest.mark.parametrize("macro", ["Ensure(a, b)", "forAll(list, i)", "list_for_each_entry(a, &b, c)", "Verify(a)"])
+def test_a_macro_in_front_of_a_block_is_neither_a_definition_nor_a_fault(path: str, macro: str) -> None:
+    """Within a function such a call opens a plain block."""
+    source = (
+        f"int run(int a) {{\n  {macro} {{\n    work(a);\n  }}\n  {macro}\n  {{\n    work(b);\n  }}\n  return a;\n}}\n"
+    )
+    check(path, source + f"int after(int a) {BODY}", "function run 1-10", "function after 11-15")
+
+
+def test_a_constructor_without_names_is_no_macro() -> None:
+    """Within a class `Name(A, B) {` is a constructor, and in a local class as well."""
+    check("a.cpp", f"struct Pair {{\n  Pair(A, B) {BODY}}};\n", "struct Pair 1-7", "constructor Pair::Pair 2-6")
+    local = f"int f() {{\n  struct Local {{\n    Local(A, B) {BODY}  }};\n  return 1;\n}}\n"
+    names = ("function f 1-10", "struct f::Local 2-8", "constructor f::Local::Local 3-7")
+    check("a.cpp", local, *names)
+
+
 NO_RESULT = [
     ("main()\n", "function main"),
     ("main(argc, argv)\nint argc;\nchar **argv;\n", "function main"),
     ("Test(suite, name) ", "test Test(suite, name)"),
     ("Test(suite, name, .init = setup) ", "test Test(suite, name, .init = setup)"),
-    ("Ensure(Stack, is_empty) ", "function Ensure(Stack, is_empty)"),
+    ("Ensure(Stack, is_empty) ", "test Ensure(Stack, is_empty)"),
 ]
 
 

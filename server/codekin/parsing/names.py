@@ -134,7 +134,9 @@ _UNQUOTED_ATOM = re.compile(r'unquote\(\s*:(?:"([^"\\#\n]+)"|([\w@]+[?!]?|[^\w\s
 _TEMPLATE_ARGUMENTS = re.compile(r"<[^<>]*>")
 _MACRO_WORD = re.compile(r"[A-Z][A-Z0-9_]{2,}")
 _IS_TEST = re.compile("TEST|BENCHMARK|SCENARIO", re.IGNORECASE)
-_PLAIN_NAMES = re.compile(r"\(\w+, ?\w+\)")
+_TEST_WORDS = frozenset({"Ensure", "Theory"})
+"""Of cgreen and Criterion; within a function `Ensure` may be a loop's macro."""
+
 _INLINE = re.compile(r"\binline\s+")
 _NESTED_DECLARATORS = frozenset(
     f"{kind}_declarator" for kind in ("parenthesized", "pointer", "reference", "array", "function")
@@ -314,7 +316,8 @@ def _macro_definition(definition: Definition, node: tree_sitter.Node, source: by
     declarator = node.parent
     parameters = declarator.child_by_field_name("parameters") if declarator is not None else None
     around = declarator.parent if declarator is not None else None
-    result_type = around.child_by_field_name("type") if around is not None else None
+    holder = around.parent if around is not None and around.type == "function_declarator" else around
+    result_type = holder.child_by_field_name("type") if holder is not None else None
     is_split = result_type is not None and _is_same_word(source[result_type.end_byte : node.start_byte])
     if result_type is not None and is_split:
         # The macro is a separate node, since C requires a type: see `rewriting`.
@@ -323,15 +326,16 @@ def _macro_definition(definition: Definition, node: tree_sitter.Node, source: by
             return definition.kind, word
     arguments = " ".join(_text(parameters, source).split()) if parameters is not None else ""
     has_text = '"' in arguments and "=" not in arguments and not arguments.startswith(")")
-    is_test = word.startswith("Test") and bool(_PLAIN_NAMES.fullmatch(arguments))
-    if not _MACRO_WORD.fullmatch(word) and not is_split and not ((has_text or is_test) and result_type is None):
+    is_member = definition.parent is not None and definition.parent.kind in {"class", "struct", "union"}
+    is_bare = result_type is None and "::" not in word and (has_text or (word[:1].isupper() and not is_member))
+    if not _MACRO_WORD.fullmatch(word) and not is_split and not is_bare:
         return None
     if parameters is not None and around is not None and around.type == "function_declarator":
         return _c_kind(definition, text := _text(parameters, source).strip("() \t\r\n")), text
-    is_member = definition.parent is not None and definition.parent.kind in {"class", "struct"}
     if parameters is None or result_type is not None or is_member:
         return None
-    return "test" if _IS_TEST.search(word) else definition.kind, f"{word}{arguments}"
+    is_test = _IS_TEST.search(word) or word in _TEST_WORDS
+    return "test" if is_test else definition.kind, f"{word}{arguments}"
 
 
 def _is_same_word(between: bytes) -> bool:

@@ -109,11 +109,17 @@ _BLANK_KINDS = frozenset({"space", "newline", "comment"})
 _MACRO_WORD = re.compile(r"[A-Z][A-Z0-9_]{2,}")
 _C_MACRO_WORD = re.compile(r"[A-Z]\w{2,}")
 _ACCESS_WORDS = frozenset({"public", "private", "protected", "signals", "slots"})
-_SCOPE_WORDS = frozenset({"namespace", "class", "struct", "union", "extern"})
+_CLASS_WORDS = frozenset({"class", "struct", "union"})
+_SCOPE_WORDS = frozenset({"namespace", "extern"}) | _CLASS_WORDS
 _PLAIN_ARGUMENTS = re.compile(r"[\w\s,:<>*&]*")
 _MAY_DEFINE = {
-    "c": re.compile(rb"^[A-Z]\w{2,}[ \t]*+\(", re.MULTILINE),
-    "cpp": re.compile(rb"^[ \t]*+(?:\w+[ \t]*+\([^;{}()\"]{0,200}[\"{(]|[A-Z][A-Z0-9_]{2,}[ \t]*+$)", re.MULTILINE),
+    "c": re.compile(
+        rb"^(?:[A-Z]\w{2,}[ \t]*+\(|[ \t]++(?!(?:if|for|while|switch|return)\b)\w++[ \t]*+\([^;{}()]{0,200}\)\s*+\{)",
+        re.MULTILINE,
+    ),
+    "cpp": re.compile(
+        rb"^[ \t]*+(?:\w+[ \t]*+\([^;{}()\"]{0,200}(?:[\"{(]|\)\s*+\{)|[A-Z][A-Z0-9_]{2,}[ \t]*+$)", re.MULTILINE
+    ),
 }
 
 
@@ -121,13 +127,13 @@ _MAY_DEFINE = {
 class _MacroSweep:
     """The state of a sweep over the tokens of a C or C++ text.
 
-    `scopes` has, for each open brace, whether definitions may occur in it, `statement` holds the places of the tokens
-    since the last statement ended.
+    `scopes` has, for each open brace, what may hold definitions, "class" or "namespace", or "" for a block;
+    `statement` holds the places of the tokens since the last statement ended.
     """
 
     language: str
     tokens: list[Token]
-    scopes: list[bool] = field(default_factory=list)
+    scopes: list[str] = field(default_factory=list)
     statement: list[int] = field(default_factory=list)
     gone: set[int] = field(default_factory=set)
     replaced: dict[int, str] = field(default_factory=dict)
@@ -137,7 +143,7 @@ def _rewrite_macro_definitions(language: str, source: bytes) -> bytes:
     """Gives `MACRO("text", …) {` where functions are defined the form of a function without parameters.
 
     In C, which wants a type, the second letter of the macro becomes a blank. `TEST_SUITE("text") {` becomes a
-    namespace, and within a function `SECTION("text") {` a plain block.
+    namespace, and within a function `SECTION("text") {` and `forAll(list, i) {` plain blocks.
     """
     if _MAY_DEFINE[language].search(source) is None:
         return source
@@ -183,23 +189,31 @@ def _significant(tokens: list[Token]) -> Iterator[int]:
 
 def _enter_brace(sweep: _MacroSweep) -> None:
     words = [sweep.tokens[at].text for at in sweep.statement]
-    is_scope = not _SCOPE_WORDS.isdisjoint(words) and not {"=", ")"}.intersection(words[-1:])
+    scope = "" if {"=", ")"}.intersection(words[-1:]) else _scope_of(words)
     if all(sweep.scopes):
         sweep.gone.update(_lone_macros(sweep))
     if words[-1:] == [")"] and (start := _call_start(sweep)) is not None:
-        is_scope = _rewrite_call(sweep, start)
-    sweep.scopes.append(is_scope)
+        scope = "namespace" if _rewrite_call(sweep, start) else ""
+    sweep.scopes.append(scope)
     sweep.statement.clear()
+
+
+def _scope_of(words: list[str]) -> str:
+    """What a brace behind these words opens: `class`, `namespace` or "" for a block."""
+    if _SCOPE_WORDS.isdisjoint(words):
+        return ""
+    return "class" if _CLASS_WORDS.intersection(words) else "namespace"
 
 
 def _rewrite_call(sweep: _MacroSweep, start: int) -> bool:
     """Rewrites the macro's call in front of a brace, a text's into a block; whether the brace opens a scope."""
     call = sweep.statement[start:]
     word = sweep.tokens[call[0]].text
-    is_macro = (_C_MACRO_WORD if sweep.language == "c" else _MACRO_WORD).fullmatch(word) is not None
+    in_class = "class" in sweep.scopes  # where `Name(…) {` is a constructor
+    is_macro = (_MACRO_WORD if in_class else _C_MACRO_WORD).fullmatch(word) is not None
     has_text = any(sweep.tokens[at].kind == "string" for at in call)
     if not all(sweep.scopes):
-        sweep.gone.update(call if has_text else ())
+        sweep.gone.update(call if has_text or not sweep.scopes[-1] else ())
         return False
     if not has_text and not is_macro:
         return False
@@ -209,7 +223,8 @@ def _rewrite_call(sweep: _MacroSweep, start: int) -> bool:
         sweep.replaced[call[0]] = "namespace" if len(word) >= len("namespace") else ""
         return True
     arguments = "".join(sweep.tokens[at].text for at in call[2:-1])
-    if sweep.language == "c" or not _PLAIN_ARGUMENTS.fullmatch(arguments):
+    is_curried = ")(" in arguments and sweep.language == "c"  # `Hook(name)(parameters) {` has a declarator's form
+    if not is_curried and (sweep.language == "c" or not _PLAIN_ARGUMENTS.fullmatch(arguments)):
         sweep.gone.update(call[2:-1])
     if sweep.language == "c":
         sweep.replaced[call[0]] = f"{word[0]} {word[2:]}"
@@ -239,7 +254,7 @@ def _call_start(sweep: _MacroSweep) -> int | None:
     for place in range(len(sweep.statement) - 1, -1, -1):
         text = tokens[sweep.statement[place]].text
         depth += (text == ")") - (text == "(")
-        if depth == 0:
+        if depth == 0 and (sweep.language == "cpp" or not place or tokens[sweep.statement[place - 1]].text != ")"):
             break
     start = place - 1
     if start < 0 or tokens[sweep.statement[start]].kind != "name" or not _begins_line(tokens, sweep.statement[start]):
