@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from codekin.completion import features
 from codekin.completion.context import CursorPosition, read_context
 from codekin.completion.corpus_snapshot import build_corpus, load_corpus, save_corpus
 from codekin.completion.evaluation import (
@@ -90,6 +91,20 @@ def test_the_edited_file_counts_as_it_is_in_the_editor(corpus):
     inside = "defmodule S do\n  │\n  other(1)\nend\n"
     assert "unheard_of(:line, 17)" in best(secret, inside, "lib/elsewhere.ex")
     assert "unheard_of" not in best(secret, inside, "lib/secret.ex")
+
+
+def test_words_that_other_windows_type_meanwhile_break_no_answer(corpus, monkeypatch):
+    """The vocabulary grows while lines are ranked, whichever of its tokens were counted before."""
+    words_in = features._words_in
+
+    def count_and_grow(vocabulary, parts):
+        found = words_in(vocabulary, parts)
+        vocabulary.number(f"word{len(vocabulary)}")
+        return found
+
+    monkeypatch.setattr(features, "_words_in", count_and_grow)
+    source = "defmodule App.TicketController do\n  │\nend\n"
+    assert best(corpus, source) == "use App, :controller"
 
 
 def test_counts_after_changes_equal_those_of_a_fresh_build(corpus):

@@ -292,11 +292,12 @@ def _upcoming_name_features(
     """Names that follow soon, and later, but did not occur before: in each line, in all; shares of names close by."""
     words, is_name = vocabulary.traits["word"][flat], vocabulary.traits["is_name"][flat]
     names = np.maximum(np.add.reduceat(is_name.astype(np.int64), starts), 1)
-    known = _words_in(vocabulary, [context.before[-_NEARBY:]])
+    here = vocabulary.traits["word"][context.before[-_NEARBY:]]
     columns: list[Matrix] = []
     for reach in (_SOON, _LATER):
         following = context.after[:reach]
-        is_awaited = _words_in(vocabulary, [following[vocabulary.traits["is_name"][following]]]) & ~known
+        is_awaited = _words_in(vocabulary, [following[vocabulary.traits["is_name"][following]]])
+        is_awaited[here] = False
         columns.append(np.add.reduceat(is_awaited[words].astype(np.float64), starts))
         columns.append(np.full(len(starts), np.log1p(float(is_awaited.sum()))))
     close = [
