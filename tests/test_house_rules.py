@@ -112,6 +112,7 @@ LATE_IMPORTS = {
     "daemon/services/heavy": 7,
     "daemon/services/workspaces": 2,
     "lsp/server": 1,
+    "mcp/relay": 1,
     "models/embedding/adapters": 1,
     "models/embedding/finetuned": 1,
     "models/embedding/local": 2,

@@ -4,7 +4,6 @@ As a library it offers `Embeddings`, `Generation`, `Triplets` and `Trainer` (doc
 """
 
 from importlib import import_module
-from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["Embeddings", "Generation", "Trainer", "Triplets", "__version__"]
@@ -17,7 +16,7 @@ _API = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """A class of the library, imported at its first use. Raises ModelError where it needs an extra."""
     if name == "Trainer":
         from codekin.models.planner import require_torch  # noqa: PLC0415 - `import codekin` stays light

@@ -10,7 +10,6 @@ Nothing is ever written to a repository. Layout of the data folder:
 import os
 import re
 import stat
-import tempfile
 from hashlib import sha256
 from pathlib import Path
 
@@ -140,7 +139,7 @@ def _runtime_bases() -> list[Path]:
     user = os.getuid()
     logins = [Path(path) for path in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{user}") if path]
     bases = [login / "codekin" for login in logins if login.is_dir() and login.stat().st_uid == user]
-    temporary = Path("/tmp") if Path("/tmp").is_dir() else Path(tempfile.gettempdir())  # noqa: S108 - made 0700 and checked
+    temporary = next(path for path in (Path("/tmp"), Path(os.environ.get("TMPDIR", "/var/tmp"))) if path.is_dir())  # noqa: S108 - made 0700 and checked
     return [*bases, temporary / f"codekin-{user}"]
 
 

@@ -14,6 +14,7 @@ from codekin.api.triplets import TripletLike
 from codekin.errors import UsageError
 from codekin.models.embedding.finetuned import load_checkpoint
 from codekin.models.loading import load_embedder
+from codekin.models.planner import require_torch
 from codekin.protocols import Embedder, TextKind, Vectors
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ class Embeddings:
 
     def finetune(self, triplets: Sequence[TripletLike], **options: Any) -> "TrainingReport":
         """Trains on triplets with the options of `Trainer.train`, and embeds with the result from now on."""
-        from codekin import Trainer  # noqa: PLC0415 - torch, which embedding does without
+        require_torch("Training")
+        from codekin.api.training import Trainer  # noqa: PLC0415 - torch, which embedding does without
 
         report: TrainingReport = Trainer(embedder=self._base, device=self._options.device).train(triplets, **options)
         self.embedder = report.embedder

@@ -1,22 +1,24 @@
 """`codekin mcp` over standard input and output: passes bytes between an agent and the process that has the SDK.
 
-It loads neither the SDK nor an HTTP library, so that an agent need not wait for it.
+It loads neither the SDK nor an HTTP library, nor anything that it can do without: an agent waits for each import.
 """
 
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from codekin import paths
 from codekin.errors import CodekinError, DaemonError, describe_os_error
+
+if TYPE_CHECKING:
+    import subprocess
 
 LOCK_NAME = "lock"
 START_SECONDS = 60.0
@@ -26,8 +28,7 @@ _EXIT_FAILED = 2
 _CHUNK_BYTES = 1 << 16
 
 
-@dataclass(frozen=True, slots=True)
-class ServerConfig:
+class ServerConfig(NamedTuple):
     """What the command line says: data folder, working directory, the root if it was named, whether to index it."""
 
     data: Path
@@ -87,9 +88,12 @@ def agents_socket_path(data: Path) -> Path:
 
 def _build() -> str:
     """What changes with the code: where it lies and when its newest file was written; CODEKIN_BUILD pins it."""
+    if build := os.environ.get("CODEKIN_BUILD"):
+        return build
     package = Path(__file__).parents[1]
-    newest = max(path.stat().st_mtime_ns for path in package.rglob("*.py"))
-    return os.environ.get("CODEKIN_BUILD") or f"{package} {newest}"
+    folders = ((folder, names) for folder, _, names in os.walk(package))
+    sources = (f"{folder}/{name}" for folder, names in folders for name in names if name.endswith(".py"))
+    return f"{package} {max(map(os.path.getmtime, sources))}"
 
 
 def _connect(data: Path) -> socket.socket:
@@ -113,6 +117,8 @@ def _connect(data: Path) -> socket.socket:
 
 def _start_host(data: Path) -> "subprocess.Popen[bytes]":
     """The process that serves, with a session of its own: it outlives this agent. Raises DaemonError."""
+    import subprocess  # noqa: PLC0415 - only the first agent starts a process
+
     command = [sys.executable, "-P", "-m", "codekin.mcp.host", "--data-dir", str(data)]
     try:
         with open(_log_file(data), "ab", opener=_open_private) as log:
