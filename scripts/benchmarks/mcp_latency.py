@@ -14,8 +14,9 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 COMMAND = Path(sys.executable).with_name("codekin")
 NAMES = ("start to initialize", "first search", "second search", "start to first answer")
@@ -42,33 +43,49 @@ def main() -> None:
 def measure(folder: Path, query: str) -> list[float]:
     """The four times of one run in milliseconds. Raises RuntimeError where the server fails."""
     began = time.perf_counter()
-    process = subprocess.Popen([COMMAND, "mcp"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with process:
-        ask(process, 0, "initialize", HELLO)
+    with AgentProcess(folder) as agent:
         times = [time.perf_counter()]
-        tell(process, {"method": "notifications/initialized"})
         for number in (1, 2):
-            ask(process, number, "tools/call", {"name": "search", "arguments": {"query": f"{query} {number}"}})
+            agent.call("search", {"query": f"{query} {number}"})
             times.append(time.perf_counter())
-        process.stdin.close()
     spans = [times[0] - began, times[1] - times[0], times[2] - times[1], times[1] - began]
     return [1000 * span for span in spans]
 
 
-def ask(process: subprocess.Popen[bytes], number: int, method: str, params: dict[str, Any]) -> None:
-    tell(process, {"id": number, "method": method, "params": params})
-    for line in process.stdout:
-        said = json.loads(line)
-        if said.get("id") == number:
-            if "error" in said or said["result"].get("isError"):
-                raise RuntimeError(str(said))
-            return
-    raise RuntimeError("the server has left")
+class AgentProcess:
+    """`codekin mcp` for a folder, and the client that has introduced itself to it."""
 
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen([COMMAND, "mcp"], cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._number = 0
+        self._ask("initialize", HELLO)
+        self._tell({"method": "notifications/initialized"})
 
-def tell(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
-    process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
-    process.stdin.flush()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *about: object) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+
+    def call(self, tool: str, arguments: Mapping[str, Any]) -> Any:
+        """What a tool gives. Raises RuntimeError where it fails."""
+        return self._ask("tools/call", {"name": tool, "arguments": arguments})
+
+    def _ask(self, method: str, params: Mapping[str, Any]) -> Any:
+        self._number += 1
+        self._tell({"id": self._number, "method": method, "params": params})
+        for line in self._process.stdout:
+            said = json.loads(line)
+            if said.get("id") == self._number:
+                if "error" in said or said["result"].get("isError"):
+                    raise RuntimeError(str(said))
+                return said["result"]
+        raise RuntimeError("the server has left")
+
+    def _tell(self, message: Mapping[str, Any]) -> None:
+        self._process.stdin.write(json.dumps({"jsonrpc": "2.0", **message}).encode() + b"\n")
+        self._process.stdin.flush()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ class FilteredArguments(Arguments, frozen=True, kw_only=True):
     kinds: Kinds = ()
     paths: PathGlobs = ()
     min_score: MinScore = None
-    limit: Limit = 10
+    limit: Limit = 20
     max_tokens: MaxTokens = 2000
 
     def filters(self) -> dict[str, Any]:

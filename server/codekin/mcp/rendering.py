@@ -27,7 +27,7 @@ from codekin.mcp.arguments import (
 ValueT = TypeVar("ValueT", bound=Struct)
 
 BYTES_PER_TOKEN = 3
-_BRIEF_SHARE = 0.5
+_BRIEF_SHARE = 0.7
 """The part of a budget that heads may take from the code of the best."""
 
 _NO_PLACE = FoundCode(path="", start_line=0, end_line=0)
@@ -108,11 +108,15 @@ def _rest(omitted: int) -> list[str]:
 
 def render_place(place: FoundCode) -> str:
     """A place as text: where, what and why, then its code or else its head."""
-    why = f"; {', '.join(place.reasons)}" if place.reasons else ""
-    why += f"; changed {place.changed}" if place.changed else ""
-    what = f"{place.language} {place.kind}".strip()
-    head = f"{place.path}:{place.start_line}-{place.end_line} {place.name} ({what}, {place.score:.2f}{why})"
+    what = [f"{place.language} {place.kind}"] if place.kind else []
+    parts = "; ".join([", ".join([*what, f"{place.score:.2f}"]), *_details(place)])
+    head = f"{place.path}:{place.start_line}-{place.end_line} {place.name} ({parts})"
     return f"{head}\n{place.code}\n" if place.code else f"{head}\n  {place.signature}".rstrip()
+
+
+def _details(place: FoundCode) -> list[str]:
+    reasons = [", ".join(place.reasons)] if place.reasons else []
+    return [*reasons, f"changed {place.changed}"] if place.changed else reasons
 
 
 def fit_existing(existing: Sequence[ExistingPlace], max_tokens: int) -> ExistingPlaces:
@@ -182,9 +186,10 @@ def _cost(place: FoundCode) -> Cost:
 
 
 def _with_detail(place: FoundCode, detail: Detail) -> FoundCode:
-    """The place as it is shown; its head is in its code already."""
-    keeps_code = detail is Detail.WHOLE and place.code
-    return structs.replace(place, signature="") if keeps_code else structs.replace(place, code="")
+    """The place as it is shown; its head is in its code already, and a head alone says enough of its kind."""
+    if detail is Detail.WHOLE and place.code:
+        return structs.replace(place, signature="")
+    return structs.replace(place, code="", kind="", language="", reasons=())
 
 
 def _tokens_of(value: ValueT, render: Callable[[ValueT], str]) -> int:
@@ -205,7 +210,7 @@ def count_tokens(*texts: str) -> int:
 def choose_details(costs: Sequence[Cost], budget: int) -> list[Detail]:
     """How much to show of each, best first, within a budget in tokens; the first is shown in any case.
 
-    Heads come first, up to half of the budget, then whole code in order, where it fits into what is left; and with
+    Heads come first, up to most of the budget, then whole code in order, where it fits into what is left; and with
     what is left then, more heads.
     """
     heads = _count_fitting((cost.brief for cost in costs), int(budget * _BRIEF_SHARE))
