@@ -47,7 +47,7 @@ class FilteredArguments(Arguments, frozen=True, kw_only=True):
     kinds: Kinds = ()
     paths: PathGlobs = ()
     min_score: MinScore = None
-    limit: Limit = 20
+    limit: Limit = 10
     max_tokens: MaxTokens = 2000
 
     def filters(self) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from codekin.parsing.languages import LANGUAGES, Language
 from codekin.parsing.tokens import Token, count_lines_before_code, is_code, tokenize
 
-_MAX_LINES, _MAX_TOKENS = 60, 400
-"""A head is shorter, attributes before it included; a text without a body is not read to its end."""
+_FEW_LINES, _MAX_LINES, _MAX_TOKENS = 8, 60, 400
+"""Most heads end within a few lines, all within the many, attributes before it included; a text without a body is not
+read to its end."""
 
 _CONTINUED_AFTER = frozenset({",", "when", "and", "or", "|", "\\\\", "=", "::", "->", "&&", "||"})
 """A line that ends so goes on in the next one."""
@@ -19,13 +20,24 @@ def read_signature(language: str, text: str) -> str:
     """
     lines = text.splitlines()
     begin = count_lines_before_code(language, text)
-    code = "\n".join(lines[begin : begin + _MAX_LINES])
+    code = lines[begin : begin + _MAX_LINES]
     row = LANGUAGES.get(language)
     if row is None or "\n" in row.body_starts:
-        return " ".join(code.strip().split("\n", 1)[0].split())
-    tokens = _without_attributes(language, tokenize(language, code)[: 2 * _MAX_TOKENS])
-    head = " ".join("".join(_head(row, tokens)).split())
+        return " ".join("\n".join(code).strip().split("\n", 1)[0].split())
+    head = " ".join((_finished_head(row, code[:_FEW_LINES]) or "".join(_head(row, _tokens(row, code)))).split())
     return head.replace("( ", "(").replace(" )", ")").rstrip(" ,")
+
+
+def _finished_head(language: Language, lines: Sequence[str]) -> str:
+    """The head, if it ends before these lines do; empty where it may go on."""
+    tokens = _tokens(language, lines)
+    head = list(_head(language, tokens))
+    return "".join(head) if len(head) < len(tokens) else ""
+
+
+def _tokens(language: Language, lines: Sequence[str]) -> Sequence[Token]:
+    """The tokens of a definition without the attributes before it."""
+    return _without_attributes(language.name, tokenize(language.name, "\n".join(lines))[: 2 * _MAX_TOKENS])
 
 
 def _without_attributes(language: str, tokens: Sequence[Token]) -> Sequence[Token]:

@@ -86,6 +86,10 @@ ALLOCATOR_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "ONEDNN_PRIMITIVE_CACHE_CAPACI
 products of some dozen batch shapes in oneDNN's and torch's caches instead of a thousand in each, with which
 the process grew by 4 MB for every batch of a new shape."""
 
+ONE_THREAD_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "VECLIB_MAXIMUM_THREADS": "1"}
+"""Set there too: numpy multiplies one question with some thousand vectors, which more threads make no faster; they turn
+in circles while they wait, which doubled a search's processor time. torch and ONNX Runtime have their own threads."""
+
 TRIM_GROWTH_BYTES = 48 << 20
 """Bytes by which the process must have grown before the heap is looked through again, which takes some 10 ms."""
 

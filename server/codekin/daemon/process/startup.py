@@ -16,7 +16,7 @@ from codekin import paths
 from codekin.daemon.process.build import check_compatibility
 from codekin.errors import DaemonError, HttpError, describe_os_error
 from codekin.util.files import LockHeldError, acquire_lock
-from codekin.util.process import ALLOCATOR_ENVIRONMENT, find_socket_owner, is_at_work
+from codekin.util.process import ALLOCATOR_ENVIRONMENT, ONE_THREAD_ENVIRONMENT, find_socket_owner, is_at_work
 
 if TYPE_CHECKING:
     from codekin.http import JsonClient
@@ -153,7 +153,7 @@ def _spawn_daemon(data: Path) -> subprocess.Popen[bytes]:
     -P keeps the working folder out of the import path: a repository may hold a torch.py.
     """
     command = [sys.executable, "-P", "-m", "codekin.daemon", "--data-dir", str(data)]
-    environment = {**ALLOCATOR_ENVIRONMENT, **os.environ}
+    environment = {**ALLOCATOR_ENVIRONMENT, **ONE_THREAD_ENVIRONMENT, **os.environ}
     with open(_startup_log(data), "wb", opener=_open_private) as words:
         process = subprocess.Popen(
             command,
